@@ -1,0 +1,110 @@
+# Every target sets up what it needs: a fresh checkout and python3 >= 3.11 are enough.
+#
+#   make run            start postroom in the foreground (DATA_DIR=data BASE_PORT=20000 by default)
+#   make test           the whole test suite
+#   make check          formatter, linter, types, import rules, tests
+#   make help           the rest
+
+PYTHON    ?= python3
+VENV      ?= .venv
+DATA_DIR  ?= data
+BASE_PORT ?= 20000
+# How many tests run side by side, and what pytest is told besides: make test PYTEST_ARGS='-k imap -x'
+JOBS        ?= auto
+PYTEST_ARGS ?=
+# Counts of the long runs: make test-crash KILLS=10000, make test-power CUTS=10000
+KILLS    ?= 2000
+CUTS     ?= 2000
+EXAMPLES ?= 2000
+BENCH_ARGS ?=
+
+BIN     := $(VENV)/bin
+SOURCES := src tests bench
+PYTEST  := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help venv venv-run run test test-crash test-power test-properties check lint format docs bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
+
+# --- setting up: a stamp per lock, so that nothing is installed twice
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "postroom needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V 2>&1)." \
+	         "Name another one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments (its ensurepip is missing)." \
+	         "On Debian and Ubuntu: apt install python3-venv; then run make again." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The project itself goes in last, in editable form, with build tools from a lock and without build isolation:
+# nothing comes from the network that the locks do not name.
+$(VENV)/.installed-run: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --require-hashes -r requirements-build.lock
+	$(PIP) --no-build-isolation --no-deps --no-index --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed-run
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+venv-run: $(VENV)/.installed-run ## set up .venv with what running needs
+
+venv: $(VENV)/.installed-dev ## set up .venv with what developing needs
+
+# --- running
+
+run: venv-run ## first-time set-up, then serve in the foreground (DATA_DIR=, BASE_PORT=)
+	@exec $(BIN)/python -m postroom run --data-dir '$(DATA_DIR)' --base-port '$(BASE_PORT)'
+
+# --- testing
+
+test: venv ## the whole test suite (JOBS=, PYTEST_ARGS=)
+	$(PYTEST) -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+
+test-crash: venv ## kill -9 at random moments, many times (KILLS=)
+	POSTROOM_TEST_KILLS=$(KILLS) $(PYTEST) -m crash --timeout 0 $(PYTEST_ARGS)
+
+test-power: venv ## simulated power cuts, many times (CUTS=)
+	POSTROOM_TEST_CUTS=$(CUTS) $(PYTEST) -m crash -k power --timeout 0 $(PYTEST_ARGS)
+
+test-properties: venv ## property tests with many more examples (EXAMPLES=)
+	POSTROOM_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) -n $(JOBS) --timeout 0 $(PYTEST_ARGS)
+
+check: lint test ## formatter, linter, types, import rules, tests
+
+lint: venv ## the same without the tests
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv ## rewrite the sources in the project's format
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+docs: venv ## write the generated pages of docs/ anew
+	$(BIN)/python -m postroom.config.reference --write docs/configuration.md
+	$(BIN)/python -m postroom.cli.reference --write docs/cli.md
+
+bench: venv ## measure, as a table and as JSON (BENCH_ARGS=)
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+# --- keeping the project
+
+UV ?= uv
+LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+
+lock: ## resolve the dependencies anew (needs uv)
+	$(LOCK) --upgrade pyproject.toml -o requirements.lock
+	$(LOCK) --upgrade pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	printf 'hatchling==1.31.0\neditables\n' | $(LOCK) --upgrade -c requirements-dev.lock -o requirements-build.lock -
+
+clean: ## remove what was made here; mail in DATA_DIR stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
