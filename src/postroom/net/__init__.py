@@ -1,0 +1,1 @@
+"""Where octets move: the only layer that knows asyncio, sockets and ssl."""

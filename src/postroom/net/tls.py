@@ -1,0 +1,189 @@
+"""TLS as a filter between octets received and octets understood, on ``ssl.MemoryBIO``.
+
+Purpose: what asyncio's own TLS does not give (see docs/decisions/0003-tls-on-memory-bios.md):
+- no octet received before the handshake is ever read after it, by construction: the filter starts empty;
+- strict ALPN: an offer without our protocol is refused with alert 120, absence is allowed (RFC 7301 §3.2);
+- little memory for an idle connection: decryption goes through one buffer shared by the whole worker.
+
+Invariants: after a close_notify, an error or the end of input, no plaintext passes in either direction: the connection
+is dead, it never falls back to clear.
+
+It must not know: sockets, the event loop, protocols other than by their ALPN name.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Final, cast
+
+from postroom.net.clienthello import (
+    INCOMPLETE,
+    MAX_HELLO,
+    NO_APPLICATION_PROTOCOL,
+    ClientHello,
+    parse_client_hello,
+)
+from postroom.session.transport import TlsInfo
+
+_RECORD: Final = 1 << 14
+_SHARED: Final = bytearray(_RECORD)
+"""Plaintext passes through here on its way to an exact-sized bytes; one worker is one thread, so one buffer is enough."""
+_SHARED_VIEW: Final = memoryview(_SHARED)
+
+# RFC 9325 §4.2 and Mozilla's "intermediate": ECDHE with AEAD only; TLS 1.3 suites are OpenSSL's own.
+_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+class TlsFailure(ConnectionError):
+    """The handshake or a record failed; the waiting output (an alert) should be sent, then the connection closed."""
+
+
+def server_context(certificate: Path, key: Path, alpn: str) -> ssl.SSLContext:
+    """A context for one protocol: TLS 1.2 and later, no renegotiation, no compression, ALPN ``alpn``.
+
+    Raises OSError or ssl.SSLError when the files are missing or do not fit together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_ciphers(_CIPHERS)
+    context.set_alpn_protocols([alpn])
+    context.num_tickets = 1
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def client_context(ca_file: Path | None = None, *, verify: bool = True) -> ssl.SSLContext:
+    """A context for connections we open: TLS 1.2 and later, names and chains verified unless ``verify`` is False."""
+    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class TlsFilter:
+    """One TLS connection without a socket: ciphertext in by ``receive``, ciphertext out by ``to_send``."""
+
+    __slots__ = ("_alpn", "_flight", "_hello", "_incoming", "_object", "_outgoing", "_server", "established")
+
+    def __init__(
+        self, context: ssl.SSLContext, *, server: bool, alpn: str = "", server_hostname: str | None = None
+    ) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server, server_hostname=server_hostname
+        )
+        self._server = server
+        self._alpn = alpn
+        self._flight = b""
+        self._hello: ClientHello | None = None
+        self.established = False
+
+    def start(self) -> None:
+        """Client side: put the first flight into the output."""
+        self._handshake()
+
+    def receive(self, ciphertext: bytes) -> bytes:
+        """Take octets from the network, give the plaintext they complete (often empty while shaking hands).
+
+        Raises TlsFailure on any error and on an orderly close; ``to_send`` may then hold an alert.
+        """
+        if self._server and self._hello is None:
+            self._flight += ciphertext
+            if not self._look_at_hello():
+                return b""
+            ciphertext, self._flight = self._flight, b""
+        self._incoming.write(ciphertext)
+        if not self.established and not self._handshake():
+            return b""
+        return self._read()
+
+    def write(self, plaintext: bytes) -> None:
+        """Encrypt; the result waits in ``to_send``. Raises TlsFailure."""
+        if not plaintext:
+            return
+        try:
+            self._object.write(plaintext)
+        except ssl.SSLError as error:
+            raise TlsFailure(_reason(error)) from error
+
+    def to_send(self) -> bytes:
+        """Take the ciphertext that waits to be sent."""
+        return self._outgoing.read() if self._outgoing.pending else b""
+
+    def close(self) -> bytes:
+        """The close_notify to send last, as far as it can be made (RFC 8446 §6.1)."""
+        try:
+            self._object.unwrap()
+        except (ssl.SSLError, ValueError):
+            # The peer's own close_notify is not waited for: the connection is closed right after.
+            return self.to_send()
+        return self.to_send()
+
+    def info(self) -> TlsInfo:
+        """What was negotiated; only after ``established``."""
+        cipher = self._object.cipher()
+        return TlsInfo(
+            version=self._object.version() or "",
+            cipher=cipher[0] if cipher else "",
+            alpn=self._object.selected_alpn_protocol(),
+            server_name=self._hello.server_name if self._hello else None,
+        )
+
+    def _look_at_hello(self) -> bool:
+        hello = parse_client_hello(self._flight)
+        if hello is INCOMPLETE:
+            if len(self._flight) > 2 * MAX_HELLO:
+                raise TlsFailure("ClientHello too long")
+            return False
+        assert isinstance(hello, ClientHello)
+        if not hello.valid:
+            raise TlsFailure("not a TLS ClientHello")
+        if hello.alpn is not None and self._alpn not in hello.alpn:
+            self._outgoing.write(NO_APPLICATION_PROTOCOL)
+            raise TlsFailure("no common application protocol (ALPN)")
+        self._hello = hello
+        return True
+
+    def _handshake(self) -> bool:
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as error:
+            raise TlsFailure(_reason(error)) from error
+        except ssl.CertificateError as error:
+            raise TlsFailure(str(error)) from error
+        self.established = True
+        return True
+
+    def _read(self) -> bytes:
+        pieces: list[bytes] = []
+        read = self._object.read
+        while True:
+            try:
+                # With a buffer the call returns how much it wrote; typeshed knows only the form that returns octets.
+                count = cast("int", read(_RECORD, _SHARED))
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLZeroReturnError as error:
+                if pieces:
+                    # Octets before the close_notify are still the peer's; the next receive (end of input) ends it.
+                    break
+                raise TlsFailure("closed by the peer") from error
+            except ssl.SSLError as error:
+                raise TlsFailure(_reason(error)) from error
+            if not count:
+                raise TlsFailure("closed by the peer")
+            pieces.append(bytes(_SHARED_VIEW[:count]))
+            if not self._incoming.pending and not self._object.pending():
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return error.reason or str(error)
