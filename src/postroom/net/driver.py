@@ -296,37 +296,53 @@ class Connection(asyncio.Protocol):
                 self._report(error)
             self._close()
 
+    async def next_event(self) -> Any:
+        """The next event, for a session in the middle of an exchange. Raises ConnectionError when there will be none."""
+        assert self._engine is not None
+        engine = self._engine
+        while not self._lost:
+            event = engine.next_event()
+            if not isinstance(event, Sentinel):
+                self._received_at_event = self._received
+                return event
+            self._unread = 0
+            await self.flush()
+            if self._eof or engine.closing or self._stop or self in self._service.stopping:
+                break
+            await self._wait(engine)
+        raise ConnectionAbortedError("connection ended in the middle of an exchange")
+
     async def _serve(self, engine: Engine[Any], session: Session) -> None:
         while not self._lost:
             event = engine.next_event()
-            if isinstance(event, Sentinel):
-                self._unread = 0
-                if engine.output_size:
+            if not isinstance(event, Sentinel):
+                self._received_at_event = self._received
+                await self._guard(session, session.handle(event))
+                if engine.output_size > _HIGH_WATER:
                     await self.flush()
-                if engine.closing or self._stop:
-                    return
-                if self in self._service.stopping:
-                    await session.shutting_down()
-                    return
-                if self._woken:
-                    self._woken = False
-                    await self._guard(session, session.woken())
-                    continue
-                if self._eof:
-                    return
-                await self._wait(engine)
                 continue
-            self._received_at_event = self._received
-            await self._guard(session, session.handle(event))
-            if engine.output_size > _HIGH_WATER:
+            self._unread = 0
+            if engine.output_size:
                 await self.flush()
+            if engine.closing or self._stop:
+                return
+            if self in self._service.stopping:
+                await session.shutting_down()
+                return
+            if self._woken:
+                self._woken = False
+                await self._guard(session, session.woken())
+            elif self._eof:
+                return
+            else:
+                await self._wait(engine)
 
     async def _guard(self, session: Session, work: Awaitable[None]) -> None:
         try:
             await work
         except ConnectionError:
             raise
-        except Exception as error:  # noqa: BLE001 - a bug costs the command, not the server
+        except Exception as error:
             error_id = self._report(error)
             self._failures += 1
             if self._failures > 1:

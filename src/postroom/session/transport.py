@@ -68,6 +68,10 @@ class Transport(Protocol):
         """Flush, then run the server's TLS handshake; returns with ``tls`` set. The engine has already been told that no
         octet received before may remain. Raises ConnectionError when the handshake fails (the driver ends the session)."""
 
+    async def next_event(self) -> Any:
+        """The engine's next event, for a ``handle`` that is in the middle of an exchange (a SASL challenge, for one): sends
+        what waits, then waits for the peer. Raises ConnectionError when the connection ends or the server stops."""
+
     def wake(self) -> None:
         """Ask the driver to call ``session.woken()`` soon, from the session's own coroutine. Safe to call at any time
         from the worker's thread (Watch callbacks)."""
