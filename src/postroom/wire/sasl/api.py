@@ -71,10 +71,10 @@ ChannelBindings = Mapping[str, bytes]
 class ServerMechanism(Protocol):
     """The server's side of one exchange."""
 
-    def step(self, response: bytes | None) -> ServerStep:
+    def step(self, response: bytes | None, /) -> ServerStep:
         """Take the initial response (None when the client sent none) or the answer to the last Challenge."""
 
-    def secret(self, keys: ScramKeys) -> ServerStep:
+    def secret(self, keys: ScramKeys, /) -> ServerStep:
         """Answer to NeedsScramSecret."""
 
 
@@ -84,7 +84,7 @@ class ClientMechanism(Protocol):
     def initial(self) -> bytes | None:
         """The initial response, or None when the server speaks first."""
 
-    def step(self, challenge: bytes) -> bytes:
+    def step(self, challenge: bytes, /) -> bytes:
         """The response to a challenge. Raises RemoteProtocolError when the server must not be trusted."""
 
     @property
