@@ -205,7 +205,9 @@ class _Reader:
             if name not in known:
                 # Orchestrators put variables of their own here (POSTROOM_PORT=tcp://...): only a near miss is a mistake.
                 close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.9)
-                if close:
+                if name == f"{ENVIRONMENT_PREFIX}LISTENERS":
+                    self.errors.append(ConfigError("", 0, name, "listeners are configured in the file alone"))
+                elif close:
                     self.errors.append(
                         ConfigError("", 0, name, "no such setting", f"did you mean {close[0]}?")
                     )

@@ -143,11 +143,11 @@ def _field(field: dataclasses.Field[Any], annotation: Any) -> Field:
 
 
 def walk(kind: type, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Field]]:
-    """Every setting below a section with its path, sections in order; those of repeated tables are not entered."""
+    """Every setting below a section with its path, sections in order, without those of repeated tables."""
     for field in fields_of(kind):
-        if field.section is None or field.repeated:
+        if field.section is None:
             yield (*path, field.name), field
-        else:
+        elif not field.repeated:
             yield from walk(field.section, (*path, field.name))
 
 
