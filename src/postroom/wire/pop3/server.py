@@ -1,0 +1,347 @@
+"""The server's engine of POP3: octets to commands, replies to octets, and the state between (RFC 1939 §3).
+
+Invariants:
+- One command is out at a time: until its reply is complete ``next_event`` says PAUSED, so pipelined commands
+  (RFC 2449 §6.6) wait in order.
+- What the grammar or the state forbids is answered here and never reaches the session. Input is bounded: a line that
+  grows over its limit is answered once and skipped up to its end.
+- Octets behind STLS end the connection unanswered (threats T3), and so does a first line from another protocol (T8).
+- A deadline ends the session without a word and without UPDATE (RFC 1939 §3).
+
+It must not know: maildrops, accounts, sockets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from postroom.wire.buffer import ReceiveBuffer
+from postroom.wire.errors import LocalProtocolError, ParseError
+from postroom.wire.events import NEED_DATA, PAUSED, Sentinel
+from postroom.wire.output import Chunk, Output
+from postroom.wire.pop3.body import BodyWriter
+from postroom.wire.pop3.commands import BY_CLASS as SPECS
+from postroom.wire.pop3.commands import (
+    Auth,
+    Command,
+    Offers,
+    Shape,
+    State,
+    Stls,
+    capabilities,
+    parse_command,
+)
+from postroom.wire.pop3.grammar import MAX_AUTH_LINE, MAX_COMMAND_LINE, parse_base64
+from postroom.wire.pop3.replies import (
+    BeginTls,
+    BodyBegin,
+    BodyChunk,
+    BodyEnd,
+    Continue,
+    Err,
+    Goodbye,
+    Listing,
+    LoggedIn,
+    Ok,
+    Reply,
+    write_continue,
+    write_err,
+    write_ok,
+)
+
+_OTHER_PROTOCOL: Final = re.compile(
+    rb"(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI) [^ ]+ HTTP/|\x16\x03", re.IGNORECASE
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """Seconds and counts; ``login_time`` is the total before authentication, however busy the client is."""
+
+    login_time: float = 60.0
+    idle_time: float = 600.0
+    """RFC 1939 §3: at least 10 minutes."""
+    errors: int = 10
+    unknown_before_login: int = 3
+
+
+@dataclass(slots=True, frozen=True)
+class AuthResponse:
+    """The client's answer to a Continue: decoded, or None when it cancelled. ``malformed`` says why it has no value."""
+
+    octets: bytes | None = field(repr=False)
+    malformed: str = ""
+
+
+Event = Command | AuthResponse
+
+
+class Pop3Server:
+    """The server's side of one connection."""
+
+    def __init__(self, offers: Offers | None = None, limits: Limits | None = None) -> None:
+        self.offers = offers or Offers()
+        self.state = State.AUTHORIZATION
+        self._limits = limits or Limits()
+        self._buffer = ReceiveBuffer()
+        self._output = Output()
+        self._pending: Command | None = None
+        self._responding = False
+        self._body: BodyWriter | None = None
+        self._skipping = False
+        self._closing = False
+        self._end_of_input = False
+        self._first = True
+        self._greeted = False
+        self._errors = 0
+        self._unknown = 0
+        self._now: float | None = None
+        self._since = 0.0
+        self._active = False
+
+    # --- the driver's half
+
+    def receive_data(self, data: bytes) -> None:
+        """Take octets; ``b""`` for the end of input."""
+        if not data:
+            self._end_of_input = True
+        elif not self._closing:
+            self._buffer.feed(data)
+
+    def next_event(self) -> Event | Sentinel:
+        """The next command that the session must answer."""
+        while not self._closing:
+            if self._pending is not None and not self._responding:
+                return PAUSED
+            line = self._take_line()
+            if line is None:
+                if self._end_of_input:
+                    self._closing = True
+                return NEED_DATA
+            event = self._take_response(line) if self._responding else self._take_command(line)
+            if event is not None:
+                self._active = True
+                return event
+        return NEED_DATA
+
+    def data_to_send(self) -> list[Chunk]:
+        """Take the waiting output."""
+        return self._output.take()
+
+    @property
+    def output_size(self) -> int:
+        """Octets waiting to be sent."""
+        return self._output.size
+
+    @property
+    def closing(self) -> bool:
+        """True when the connection ends after the waiting output."""
+        return self._closing
+
+    def next_deadline(self) -> float | None:
+        """The login deadline, or the autologout timer."""
+        if self._now is None or self._closing:
+            return None
+        if self.state is State.AUTHORIZATION:
+            return self._since + self._limits.login_time
+        return self._since + self._limits.idle_time
+
+    def handle_deadline(self, now: float) -> None:
+        """Learn the time; the autologout timer starts anew with each command and with the end of each reply."""
+        if self._now is None or (self._active and self.state is State.TRANSACTION):
+            self._since = now
+        self._active = False
+        self._now = now
+        deadline = self.next_deadline()
+        if deadline is not None and now >= deadline:
+            self._closing = True
+
+    # --- the session's half
+
+    def send(self, reply: Reply) -> None:
+        """Say something. Raises LocalProtocolError when the state does not allow it."""
+        self._writers[type(reply)](self, reply)
+        self._active = True
+
+    def greet(self, text: str) -> None:
+        """The banner; before anything else."""
+        if self._greeted:
+            raise LocalProtocolError("greeted already")
+        self._greeted = True
+        self._output.write(write_ok(text))
+
+    def capabilities(self) -> list[str]:
+        """The lines of CAPA now."""
+        return capabilities(self.offers)
+
+    def tls_started(self, offers: Offers) -> None:
+        """The handshake is done: everything learned in clear is forgotten (RFC 2595 §4)."""
+        if not isinstance(self._pending, Stls):
+            raise LocalProtocolError("no STLS is pending")
+        self._pending = None
+        self.offers = offers
+
+    def dismiss(self, text: str) -> None:
+        """End the session from our side; inside a body without a word, for nothing but its end may be said there."""
+        if not self._closing:
+            self._closing = True
+            if self._body is None:
+                self._output.write(write_err(text))
+
+    def break_off(self) -> None:
+        """End a body that cannot be completed: the missing end tells the client."""
+        self._closing = True
+
+    # --- input
+
+    def _take_line(self) -> bytes | None:
+        limit = MAX_COMMAND_LINE
+        if self._responding or self._buffer.peek(5).upper() == b"AUTH ":
+            limit = MAX_AUTH_LINE
+        line = self._buffer.take_line()
+        if line is None:
+            if self._first and _OTHER_PROTOCOL.match(self._buffer.peek(64)):
+                self._closing = True
+                return None
+            if len(self._buffer) <= limit:
+                return None
+            self._skipping = True
+            # The last octet may be the CR of the end.
+            self._buffer.discard(len(self._buffer) - 1)
+            return None
+        if self._skipping or len(line) + 2 > limit:
+            self._skipping = False
+            return self._refuse_overlong()
+        return line
+
+    def _refuse_overlong(self) -> bytes | None:
+        if self._responding:
+            return b"\0"  # no base64: reported as a malformed response
+        self._first = False
+        self._refuse("Line too long")
+        return None if self._closing else self._take_line()
+
+    def _take_command(self, line: bytes) -> Command | None:
+        first, self._first = self._first, False
+        if first and _OTHER_PROTOCOL.match(line):
+            self._closing = True
+            return None
+        if b"\n" in line or b"\r" in line or b"\0" in line:
+            self._refuse("Bare CR, bare LF or NUL in a command")
+            return None
+        spec, parse = parse_command(line)
+        if spec is None:
+            self._unknown += self.state is State.AUTHORIZATION
+            self._refuse("Unknown command")
+            return None
+        if self.state not in spec.states:
+            self._refuse("Command not allowed in this state")
+            return None
+        try:
+            command = parse()
+        except ParseError:
+            self._refuse("Syntax error in arguments")
+            return None
+        if isinstance(command, Stls) and len(self._buffer):
+            # Injected in clear behind STLS: nothing of it may ever be read.
+            self._closing = True
+            return None
+        self._pending = command
+        return command
+
+    def _refuse(self, text: str) -> None:
+        self._errors += 1
+        self._active = True
+        if self._errors > self._limits.errors or self._unknown > self._limits.unknown_before_login:
+            self._output.write(write_err("Too many errors"))
+            self._closing = True
+        else:
+            self._output.write(write_err(text))
+
+    def _take_response(self, line: bytes) -> AuthResponse:
+        self._responding = False
+        if line == b"*":
+            return AuthResponse(None)
+        try:
+            return AuthResponse(parse_base64(line))
+        except ParseError as error:
+            return AuthResponse(None, str(error))
+
+    # --- output
+
+    def _finish(self) -> None:
+        if self._pending is None or self._body is not None:
+            raise LocalProtocolError("no command waits for a reply")
+        self._pending = None
+
+    def _send_ok(self, reply: Ok) -> None:
+        self._finish()
+        self._output.write(write_ok(reply.text))
+
+    def _send_logged_in(self, reply: LoggedIn) -> None:
+        self._finish()
+        self.state = State.TRANSACTION
+        self._errors = 0
+        self._output.write(write_ok(reply.text))
+
+    def _send_goodbye(self, reply: Goodbye) -> None:
+        self._finish()
+        self._closing = True
+        self._output.write(write_ok(reply.text))
+
+    def _send_err(self, reply: Err) -> None:
+        self._finish()
+        self._responding = False
+        self._closing = self._closing or reply.close
+        self._output.write(write_err(reply.text, reply.code))
+
+    def _send_begin_tls(self, reply: BeginTls) -> None:
+        if not isinstance(self._pending, Stls):
+            raise LocalProtocolError("no STLS is pending")
+        self._output.write(write_ok(reply.text))
+
+    def _send_continue(self, reply: Continue) -> None:
+        if not isinstance(self._pending, Auth) or self._responding:
+            raise LocalProtocolError("no exchange is going on")
+        self._responding = True
+        self._output.write(write_continue(reply.octets))
+
+    def _send_listing(self, reply: Listing) -> None:
+        if self._pending is None or SPECS[type(self._pending)].shape(self._pending) is not Shape.LISTING:
+            raise LocalProtocolError("the command has no listing")
+        self._finish()
+        self._output.write(write_ok(reply.text) + reply.octets + b".\r\n")
+
+    def _send_body_begin(self, reply: BodyBegin) -> None:
+        if self._pending is None or SPECS[type(self._pending)].shape(self._pending) is not Shape.BODY:
+            raise LocalProtocolError("the command has no body")
+        self._body = BodyWriter()
+        self._output.write(write_ok(reply.text))
+
+    def _send_body_chunk(self, reply: BodyChunk) -> None:
+        if self._body is None:
+            raise LocalProtocolError("no body was begun")
+        self._output.write(self._body.write(reply.octets))
+
+    def _send_body_end(self, _reply: BodyEnd) -> None:
+        if self._body is None:
+            raise LocalProtocolError("no body was begun")
+        self._output.write(self._body.end())
+        self._body = None
+        self._finish()
+
+    _writers: Final[dict[type[Reply], Callable[..., None]]] = {
+        Ok: _send_ok,
+        LoggedIn: _send_logged_in,
+        Goodbye: _send_goodbye,
+        Err: _send_err,
+        BeginTls: _send_begin_tls,
+        Continue: _send_continue,
+        Listing: _send_listing,
+        BodyBegin: _send_body_begin,
+        BodyChunk: _send_body_chunk,
+        BodyEnd: _send_body_end,
+    }
