@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final
+from typing import Final, cast
 
 from postroom.model.errors import Unavailable
 from postroom.net.tls import TlsFailure, TlsFilter
@@ -40,8 +40,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected."""
-        assert isinstance(transport, asyncio.Transport)
-        self._socket = transport
+        self._socket = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Keep the octets until they are asked for."""

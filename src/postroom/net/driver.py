@@ -20,7 +20,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
@@ -111,12 +111,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the peer has been accepted by the listener."""
-        assert isinstance(transport, asyncio.Transport)
-        self._socket = transport
+        self._socket = cast("asyncio.Transport", transport)
         self._peer = peer_of(transport)
-        transport.set_write_buffer_limits(high=1 << 18)
+        self._socket.set_write_buffer_limits(high=1 << 18)
         if not self._service.opened(self):
-            transport.close()
+            self._socket.close()
             return
         now = self._service.now()
         self.next_look = now + self._service.settings.slow_timer

@@ -1,0 +1,1 @@
+"""What postroom serves over HTTP."""
