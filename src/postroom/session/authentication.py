@@ -1,15 +1,38 @@
 """Who is there: passwords and SASL exchanges for every protocol, with one place for limits and caching.
 
-This is the interface; see the class for the promises.
+Invariants:
+- Nothing is verified in clear unless the listener allows it for the peer.
+- Every failure has one public text; unknown, disabled and mistyped cost the same work (threats T10).
+- A password is hashed at most once a minute for each (mechanism, login, listener, password): a client with ten
+  connections costs one hash. The cache holds keyed digests, and nothing of it outlives a change of the directory (T15).
+- Limits are looked at before anything else, and again when an attempt's turn has come.
+
+It must not know: the protocols that carry an exchange, how passwords are stored, threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 from postroom.model.account import Account
-from postroom.model.errors import AuthenticationFailed, NotAllowed
+from postroom.model.credentials import ScramKeys
+from postroom.model.errors import AuthenticationFailed, NotAllowed, TooManyAttempts, Unavailable
+from postroom.model.ids import AccountId
+from postroom.session.attempts import Attempts
 from postroom.session.transport import Transport
+from postroom.wire.sasl.api import Challenge, Failure, NeedsPassword, NeedsScramSecret, Success
+from postroom.wire.sasl.registry import BY_NAME, MECHANISMS
+
+CACHE_SECONDS: Final = 60.0
+_CACHE_SIZE: Final = 10_000
+
+T = TypeVar("T")
 
 
 class ExchangeCancelled(AuthenticationFailed):
@@ -30,27 +53,145 @@ class EncryptionRequired(NotAllowed):
     default_public = "Encryption required for authentication"
 
 
+class Executor(Protocol):
+    """What needs an event loop, injected by the composition root."""
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function that blocks, in a bounded pool; Unavailable when too many wait already."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+
+    def lock(self) -> AbstractAsyncContextManager[Any]:
+        """A fresh mutual exclusion between coroutines."""
+
+    def now(self) -> float:
+        """A monotonic clock, in seconds."""
+
+
+class StoredCredentials(Protocol):
+    """What a login is verified against (``store.directory_entries.Credentials``)."""
+
+    @property
+    def login(self) -> str:
+        """The canonical login, or what was given, cut to a bounded length."""
+
+    @property
+    def account(self) -> Account | None:
+        """None for nobody."""
+
+    @property
+    def password_hash(self) -> str:
+        """Changes when the password does."""
+
+    @property
+    def scram(self) -> ScramKeys:
+        """Real keys, or stable fake ones."""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a verified password should be stored anew."""
+
+    def verify(self, password: str) -> bool:
+        """Blocks; equally long for every outcome."""
+
+
+class CredentialDirectory(Protocol):
+    """What this module needs of the directory."""
+
+    @property
+    def version(self) -> int:
+        """Changes whenever anything may have changed."""
+
+    def credentials(self, login: str) -> StoredCredentials:
+        """Never fails for a name."""
+
+    def renew_password(self, account: AccountId, verified: str, password: str) -> None:
+        """Blocks; stores the password anew if the hash is still ``verified``."""
+
+
+@dataclass(slots=True, frozen=True)
+class AttemptRecord:
+    """For the audit log and the metrics: one finished attempt. ``login`` may be anything the peer sent."""
+
+    session_id: str
+    address: str
+    mechanism: str
+    login: str
+    account: AccountId | None
+    outcome: str
+    """ok, or the private reason."""
+
+
 ChallengeFunction = Callable[[bytes], Awaitable[bytes | None]]
 """Sends a challenge (decoded octets) and returns the response, or None when the client cancelled."""
+
+
+class _Lately:
+    """Verified and refused passwords of the last minute, by keyed digest; empty after any change of the directory."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[bytes, tuple[float, Account | None]] = OrderedDict()
+        self._version = -1
+
+    def find(self, digest: bytes, version: int, now: float) -> tuple[float, Account | None] | None:
+        """(until, account), the account None for a refused one; None for what is not known."""
+        if version != self._version:
+            self._entries.clear()
+            self._version = version
+        found = self._entries.get(digest)
+        return found if found is not None and found[0] > now else None
+
+    def remember(self, digest: bytes, account: Account | None, version: int, now: float) -> None:
+        """``version`` is the directory's before the password was looked up."""
+        if version != self._version:
+            return
+        self._entries[digest] = (now + CACHE_SECONDS, account)
+        self._entries.move_to_end(digest)
+        if len(self._entries) > _CACHE_SIZE:
+            self._entries.popitem(last=False)
 
 
 class Authenticator:
     """Verifies who is there; one per worker, shared by all sessions."""
 
-    def mechanisms(self, transport: Transport) -> tuple[str, ...]:
-        """Names of the SASL mechanisms to announce now, best first; empty when nothing may be offered in clear."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        directory: CredentialDirectory,
+        executor: Executor,
+        attempts: Attempts | None = None,
+        record: Callable[[AttemptRecord], None] | None = None,
+    ) -> None:
+        """``record`` is told of every finished attempt; it must not raise."""
+        self._directory = directory
+        self._executor = executor
+        self._attempts = attempts or Attempts()
+        self._record = record
+        self._key = secrets.token_bytes(32)
+        self._lately = _Lately()
+        self._turns: dict[tuple[str, str], tuple[AbstractAsyncContextManager[Any], list[None]]] = {}
 
     def offered(self, transport: Transport) -> bool:
         """Whether a client may authenticate at all on this connection as it is now (TLS, or allowed in clear)."""
-        raise NotImplementedError
+        return transport.tls is not None or transport.cleartext_auth_allowed
 
-    async def login(self, user: str, password: str, transport: Transport) -> Account:
-        """Verify a plain password (IMAP LOGIN, POP3 PASS).
+    def mechanisms(self, transport: Transport) -> tuple[str, ...]:
+        """Names of the SASL mechanisms to announce now, best first; empty when nothing may be offered in clear."""
+        if not self.offered(transport):
+            return ()
+        can_bind = bool(_bindings(transport))
+        return tuple(spec.name for spec in MECHANISMS if can_bind or not spec.binds)
+
+    async def login(
+        self, user: str, password: str, transport: Transport, mechanism: str = "LOGIN"
+    ) -> Account:
+        """Verify a plain password (IMAP LOGIN, POP3 PASS); ``mechanism`` names the way for the log.
 
         Raises AuthenticationFailed, TooManyAttempts (a subclass), EncryptionRequired, Unavailable.
         """
-        raise NotImplementedError
+        if not self.offered(transport):
+            raise EncryptionRequired
+        return await self._verify(mechanism, user, password, transport)
 
     async def exchange(
         self,
@@ -65,4 +206,167 @@ class Authenticator:
         MechanismUnknown, EncryptionRequired, ExchangeCancelled, AuthenticationFailed, TooManyAttempts, Unavailable, and
         whatever ``challenge`` raises.
         """
-        raise NotImplementedError
+        if not self.offered(transport):
+            raise EncryptionRequired
+        spec = BY_NAME.get(mechanism.upper())
+        if spec is None or spec.name not in self.mechanisms(transport):
+            raise MechanismUnknown
+        server = spec.server(_bindings(transport))
+        user = ""
+        step = server.step(initial)
+        while True:
+            match step:
+                case Challenge(octets):
+                    response = await challenge(octets)
+                    if response is None:
+                        raise ExchangeCancelled
+                    step = server.step(response)
+                case NeedsPassword(authcid, password, authzid):
+                    if not self._acts_as_itself(authcid, authzid):
+                        await self._refuse(spec.name, authcid, transport, "another authorization identity")
+                    return await self._verify(spec.name, authcid, password, transport)
+                case NeedsScramSecret(authcid, authzid):
+                    credentials = self._directory.credentials(authcid)
+                    user = credentials.login
+                    await self._admit(spec.name, user, transport)
+                    if not self._acts_as_itself(authcid, authzid):
+                        await self._refuse(spec.name, user, transport, "another authorization identity")
+                    step = server.secret(credentials.scram)
+                case Success(authcid, _, octets):
+                    return await self._proved(spec.name, authcid, octets, transport, challenge)
+                case Failure(reason):
+                    await self._refuse(spec.name, user, transport, reason)
+
+    async def _proved(
+        self,
+        mechanism: str,
+        login: str,
+        octets: bytes | None,
+        transport: Transport,
+        challenge: ChallengeFunction,
+    ) -> Account:
+        """A mechanism has verified the client by itself; the additional data must still arrive."""
+        credentials = self._directory.credentials(login)
+        account = credentials.account
+        if account is None or not account.enabled:
+            await self._refuse(mechanism, credentials.login, transport, "unknown or disabled")
+        if octets is not None:
+            response = await challenge(octets)
+            if response is None:
+                raise ExchangeCancelled
+            if response:
+                await self._refuse(mechanism, credentials.login, transport, "data behind the last challenge")
+        self._accept(mechanism, credentials.login, account, transport)
+        return account
+
+    async def _verify(self, mechanism: str, user: str, password: str, transport: Transport) -> Account:
+        login = self._directory.credentials(user).login
+        address = transport.peer.address
+        digest = self._digest(mechanism, login, transport, password)
+        wrong = self._digest("", login, transport, password)
+        async with self._turn((address, login)):
+            admitted = self._attempts.admitted(address, login, self._executor.now())
+            if admitted:
+                account = await self._look_up(digest, login, password)
+                if account is not None:
+                    self._accept(mechanism, login, account, transport)
+                    return account
+                self._attempts.failed(address, login, self._executor.now(), wrong)
+        # The turn is given back before the delay: another login of the same user does not wait for it.
+        await self._punish(mechanism, login, transport, "wrong, unknown or disabled", unseen=not admitted)
+
+    async def _look_up(self, digest: bytes, login: str, password: str) -> Account | None:
+        """The account if the password is right, from the cache or by hashing. Raises Unavailable."""
+        version = self._directory.version
+        known = self._lately.find(digest, version, self._executor.now())
+        if known is not None:
+            return known[1]
+        credentials = self._directory.credentials(login)
+        fits = await self._executor.run(credentials.verify, password)
+        current = self._directory.credentials(login)
+        if current.password_hash != credentials.password_hash and current.account is not None:
+            # Changed while the hash was computed: what counts is the password there is now.
+            credentials, fits = current, await self._executor.run(current.verify, password)
+        account = current.account if fits and current.account and current.account.enabled else None
+        if account is not None and credentials.outdated:
+            await self._renew(account.id, credentials.password_hash, password)
+            return account
+        self._lately.remember(digest, account, version, self._executor.now())
+        return account
+
+    async def _renew(self, account: AccountId, verified: str, password: str) -> None:
+        try:
+            await self._executor.run(self._directory.renew_password, account, verified, password)
+        except Unavailable:
+            return  # the login is right all the same; the next one tries again
+
+    def _acts_as_itself(self, authcid: str, authzid: str) -> bool:
+        if not authzid:
+            return True
+        return self._directory.credentials(authzid).login == self._directory.credentials(authcid).login
+
+    async def _admit(self, mechanism: str, login: str, transport: Transport) -> None:
+        if not self._attempts.admitted(transport.peer.address, login, self._executor.now()):
+            await self._punish(mechanism, login, transport, "", unseen=True)
+
+    async def _refuse(self, mechanism: str, login: str, transport: Transport, reason: str) -> NoReturn:
+        """Count a failure that is not about a password, and end the attempt."""
+        login = self._directory.credentials(login).login if login else ""
+        address = transport.peer.address
+        admitted = self._attempts.admitted(address, login, self._executor.now())
+        if admitted:
+            self._attempts.failed(address, login, self._executor.now())
+        await self._punish(mechanism, login, transport, reason, unseen=not admitted)
+
+    async def _punish(
+        self, mechanism: str, login: str, transport: Transport, reason: str, *, unseen: bool
+    ) -> NoReturn:
+        """Tell, delay, raise."""
+        self._tell(mechanism, login, None, transport, "too many attempts" if unseen else reason)
+        delay = self._attempts.delay(transport.peer.address, self._executor.now())
+        if delay:
+            await self._executor.sleep(delay)
+        if unseen:
+            raise TooManyAttempts(private="too many attempts")
+        raise AuthenticationFailed(private=reason)
+
+    def _accept(self, mechanism: str, login: str, account: Account, transport: Transport) -> None:
+        self._attempts.succeeded(transport.peer.address, login)
+        self._tell(mechanism, login, account.id, transport, "ok")
+
+    def _tell(
+        self, mechanism: str, login: str, account: AccountId | None, transport: Transport, outcome: str
+    ) -> None:
+        if self._record is not None:
+            peer = transport.peer
+            self._record(
+                AttemptRecord(transport.session_id, peer.address, mechanism, login, account, outcome)
+            )
+
+    def _digest(self, mechanism: str, login: str, transport: Transport, password: str) -> bytes:
+        """Of everything a result depends on, each part with its length so that no two meet (threats T15)."""
+        peer = transport.peer
+        parts = (mechanism, login, peer.local_address, str(peer.local_port), password)
+        encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+        return hmac.digest(self._key, b"".join(b"%d:%b" % (len(part), part) for part in encoded), "sha256")
+
+    @asynccontextmanager
+    async def _turn(self, key: tuple[str, str]) -> AsyncIterator[None]:
+        """One attempt at a time for each address and login: ten connections at once cost one hash, and guesses made at
+        once are counted one by one."""
+        lock, waiting = self._turns.setdefault(key, (self._executor.lock(), []))
+        waiting.append(None)
+        try:
+            async with lock:
+                yield
+        finally:
+            waiting.pop()
+            if not waiting:
+                del self._turns[key]
+
+
+def _bindings(transport: Transport) -> Mapping[str, bytes]:
+    """Channel-binding data of the connection (RFC 9266)."""
+    if transport.tls is None or transport.tls.exporter is None:
+        return {}
+    return {"tls-exporter": transport.tls.exporter}

@@ -105,7 +105,8 @@ class Directory(DirectoryChanges):
 
     def default_domain(self) -> str | None:
         """The domain that was added first: where ``postmaster`` without a domain is (RFC 5321 §4.5.1)."""
-        return self._cached(("default",), lambda: self._scalar("SELECT name FROM domain ORDER BY id LIMIT 1"))
+        rows = self._cached(("default",), lambda: self._rows("SELECT name FROM domain ORDER BY id LIMIT 1"))
+        return rows[0][0] if rows else None
 
     # --- accounts
 
