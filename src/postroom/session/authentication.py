@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from postroom.model.account import Account
 from postroom.model.credentials import ScramKeys
@@ -223,19 +223,23 @@ class Authenticator:
                     step = server.step(response)
                 case NeedsPassword(authcid, password, authzid):
                     if not self._acts_as_itself(authcid, authzid):
-                        await self._refuse(spec.name, authcid, transport, "another authorization identity")
+                        raise await self._refusal(
+                            spec.name, authcid, transport, "another authorization identity"
+                        )
                     return await self._verify(spec.name, authcid, password, transport)
                 case NeedsScramSecret(authcid, authzid):
                     credentials = self._directory.credentials(authcid)
                     user = credentials.login
                     await self._admit(spec.name, user, transport)
                     if not self._acts_as_itself(authcid, authzid):
-                        await self._refuse(spec.name, user, transport, "another authorization identity")
+                        raise await self._refusal(
+                            spec.name, user, transport, "another authorization identity"
+                        )
                     step = server.secret(credentials.scram)
                 case Success(authcid, _, octets):
                     return await self._proved(spec.name, authcid, octets, transport, challenge)
                 case Failure(reason):
-                    await self._refuse(spec.name, user, transport, reason)
+                    raise await self._refusal(spec.name, user, transport, reason)
 
     async def _proved(
         self,
@@ -249,13 +253,15 @@ class Authenticator:
         credentials = self._directory.credentials(login)
         account = credentials.account
         if account is None or not account.enabled:
-            await self._refuse(mechanism, credentials.login, transport, "unknown or disabled")
+            raise await self._refusal(mechanism, credentials.login, transport, "unknown or disabled")
         if octets is not None:
             response = await challenge(octets)
             if response is None:
                 raise ExchangeCancelled
             if response:
-                await self._refuse(mechanism, credentials.login, transport, "data behind the last challenge")
+                raise await self._refusal(
+                    mechanism, credentials.login, transport, "data behind the last challenge"
+                )
         self._accept(mechanism, credentials.login, account, transport)
         return account
 
@@ -273,7 +279,9 @@ class Authenticator:
                     return account
                 self._attempts.failed(address, login, self._executor.now(), wrong)
         # The turn is given back before the delay: another login of the same user does not wait for it.
-        await self._punish(mechanism, login, transport, "wrong, unknown or disabled", unseen=not admitted)
+        raise await self._failure(
+            mechanism, login, transport, "wrong, unknown or disabled", unseen=not admitted
+        )
 
     async def _look_up(self, digest: bytes, login: str, password: str) -> Account | None:
         """The account if the password is right, from the cache or by hashing. Raises Unavailable."""
@@ -307,28 +315,30 @@ class Authenticator:
 
     async def _admit(self, mechanism: str, login: str, transport: Transport) -> None:
         if not self._attempts.admitted(transport.peer.address, login, self._executor.now()):
-            await self._punish(mechanism, login, transport, "", unseen=True)
+            raise await self._failure(mechanism, login, transport, "", unseen=True)
 
-    async def _refuse(self, mechanism: str, login: str, transport: Transport, reason: str) -> NoReturn:
-        """Count a failure that is not about a password, and end the attempt."""
+    async def _refusal(
+        self, mechanism: str, login: str, transport: Transport, reason: str
+    ) -> AuthenticationFailed:
+        """Count a failure that is not about a password; the error to raise."""
         login = self._directory.credentials(login).login if login else ""
         address = transport.peer.address
         admitted = self._attempts.admitted(address, login, self._executor.now())
         if admitted:
             self._attempts.failed(address, login, self._executor.now())
-        await self._punish(mechanism, login, transport, reason, unseen=not admitted)
+        return await self._failure(mechanism, login, transport, reason, unseen=not admitted)
 
-    async def _punish(
+    async def _failure(
         self, mechanism: str, login: str, transport: Transport, reason: str, *, unseen: bool
-    ) -> NoReturn:
-        """Tell, delay, raise."""
+    ) -> AuthenticationFailed:
+        """Tell and delay; the error to raise. ``unseen``: refused without being looked at."""
         self._tell(mechanism, login, None, transport, "too many attempts" if unseen else reason)
         delay = self._attempts.delay(transport.peer.address, self._executor.now())
         if delay:
             await self._executor.sleep(delay)
         if unseen:
-            raise TooManyAttempts(private="too many attempts")
-        raise AuthenticationFailed(private=reason)
+            return TooManyAttempts(private="too many attempts")
+        return AuthenticationFailed(private=reason)
 
     def _accept(self, mechanism: str, login: str, account: Account, transport: Transport) -> None:
         self._attempts.succeeded(transport.peer.address, login)

@@ -47,6 +47,7 @@ from postroom.wire.pop3.replies import (
     LoggedIn,
     Ok,
     Reply,
+    ResponseCode,
     write_continue,
     write_err,
     write_ok,
@@ -184,16 +185,20 @@ class Pop3Server:
         self._pending = None
         self.offers = offers
 
-    def dismiss(self, text: str) -> None:
+    def dismiss(self, text: str, code: ResponseCode | None = None) -> None:
         """End the session from our side; inside a body without a word, for nothing but its end may be said there."""
         if not self._closing:
             self._closing = True
             if self._body is None:
-                self._output.write(write_err(text))
+                self._output.write(write_err(text, code))
 
-    def break_off(self) -> None:
-        """End a body that cannot be completed: the missing end tells the client."""
-        self._closing = True
+    def give_up(self, text: str, code: ResponseCode | None = None) -> None:
+        """Answer the pending command, whatever has become of it, with an error; an unfinished body ends the session:
+        its missing end tells the client."""
+        if self._body is not None:
+            self._closing = True
+        elif self._pending is not None:
+            self.send(Err(text, code))
 
     # --- input
 
