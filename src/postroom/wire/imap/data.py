@@ -1,0 +1,121 @@
+"""Untagged data as a server writes it (RFC 3501 §7.2 to §7.4); ``parse.py`` holds the client's half.
+
+Writers give the whole line, "* " and CRLF included. FETCH has its own file.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+from typing import Any, Final
+
+from postroom.wire.imap.codes import KIND_WORDS, write_code, write_status, write_text
+from postroom.wire.imap.commands import StatusItem
+from postroom.wire.imap.ext.enable import write_enabled
+from postroom.wire.imap.ext.esearch import write_esearch
+from postroom.wire.imap.ext.id import write_id_data
+from postroom.wire.imap.ext.namespace import write_namespace
+from postroom.wire.imap.responses import (
+    CapabilityData,
+    Continue,
+    EnabledData,
+    EsearchData,
+    Exists,
+    Expunged,
+    FlagsData,
+    IdData,
+    ListData,
+    NamespaceData,
+    RecentCount,
+    Response,
+    SearchData,
+    StatusData,
+    Tagged,
+    Untagged,
+)
+from postroom.wire.imap.values.atoms import write_astring, write_quoted
+from postroom.wire.imap.values.flags import write_reported_flags
+from postroom.wire.imap.values.mailbox import encode_mailbox
+
+STATUS_WORDS: Final = {item: item.value.encode("ascii") for item in StatusItem}
+
+
+def write_response(response: Response) -> bytes:
+    """Any response, its CRLF included."""
+    return _WRITERS[type(response)](response)
+
+
+def _write_tagged(response: Tagged) -> bytes:
+    if response.code is None:
+        return b"%b %b %b\r\n" % (response.tag, KIND_WORDS[response.kind], write_text(response.text))
+    return b"%b %b [%b] %b\r\n" % (
+        response.tag,
+        KIND_WORDS[response.kind],
+        write_code(response.code),
+        write_text(response.text),
+    )
+
+
+def _write_untagged(response: Untagged) -> bytes:
+    return write_status(b"*", response.kind, response.code, response.text)
+
+
+def _write_continue(response: Continue) -> bytes:
+    if response.challenge is not None:
+        return b"+ " + binascii.b2a_base64(response.challenge, newline=False) + b"\r\n"
+    return b"+ " + write_text(response.text) + b"\r\n"
+
+
+def _write_capability(data: CapabilityData) -> bytes:
+    return b"* CAPABILITY " + " ".join(data.names).encode("ascii") + b"\r\n"
+
+
+def write_list(data: ListData) -> bytes:
+    """mailbox-list (RFC 3501 §7.2.2, RFC 5258 §6 for CHILDINFO)."""
+    separator = b"NIL" if data.separator is None else write_quoted(data.separator.encode("ascii"))
+    line = b"* %b (%b) %b %b" % (
+        b"LSUB" if data.lsub else b"LIST",
+        " ".join(data.attributes).encode("ascii"),
+        separator,
+        write_astring(encode_mailbox(data.mailbox)),
+    )
+    if data.childinfo is not None:
+        options = b" ".join(write_quoted(name.encode("ascii")) for name in data.childinfo)
+        line += b' ("CHILDINFO" (' + options + b"))"
+    return line + b"\r\n"
+
+
+def _write_status_data(data: StatusData) -> bytes:
+    values = [
+        b"%b NIL" % STATUS_WORDS[item] if value is None else b"%b %d" % (STATUS_WORDS[item], value)
+        for item, value in data.values
+    ]
+    return b"* STATUS %b (%b)\r\n" % (write_astring(encode_mailbox(data.mailbox)), b" ".join(values))
+
+
+def _write_search(data: SearchData) -> bytes:
+    line = b"* SEARCH"
+    if data.numbers:
+        line += b" " + " ".join(map(str, data.numbers)).encode("ascii")
+    if data.modseq is not None:
+        line += b" (MODSEQ %d)" % data.modseq
+    return line + b"\r\n"
+
+
+_WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
+    Tagged: _write_tagged,
+    Untagged: _write_untagged,
+    Continue: _write_continue,
+    CapabilityData: _write_capability,
+    EnabledData: lambda data: b"* " + write_enabled(data) + b"\r\n",
+    IdData: lambda data: b"* " + write_id_data(data) + b"\r\n",
+    ListData: write_list,
+    NamespaceData: lambda data: b"* " + write_namespace(data) + b"\r\n",
+    StatusData: _write_status_data,
+    SearchData: _write_search,
+    EsearchData: lambda data: b"* " + write_esearch(data) + b"\r\n",
+    FlagsData: lambda data: b"* FLAGS " + write_reported_flags(data.flags) + b"\r\n",
+    Exists: lambda data: b"* %d EXISTS\r\n" % data.count,
+    RecentCount: lambda data: b"* %d RECENT\r\n" % data.count,
+    Expunged: lambda data: b"* %d EXPUNGE\r\n" % data.number,
+}

@@ -1,0 +1,99 @@
+"""ESEARCH (RFC 4731): RETURN options of SEARCH and the ESEARCH response."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from postroom.wire.cursor import Cursor
+from postroom.wire.imap.responses import EsearchData
+from postroom.wire.imap.search import SearchReturn
+from postroom.wire.imap.values.atoms import (
+    ATOM,
+    MAX_NUMBER64,
+    parse_astring,
+    parse_number,
+    parse_nz_number,
+    write_string,
+)
+from postroom.wire.imap.values.sequence import parse_uid_set
+
+CAPABILITIES: Final = ("ESEARCH",)
+_OPTIONS: Final = {
+    b"MIN": SearchReturn.MIN,
+    b"MAX": SearchReturn.MAX,
+    b"ALL": SearchReturn.ALL,
+    b"COUNT": SearchReturn.COUNT,
+}
+
+
+def parse_return_options(cursor: Cursor) -> SearchReturn:
+    """The options after RETURN, parentheses included; none at all mean ALL (RFC 4731 §3.1)."""
+    cursor.expect(b"(")
+    options = SearchReturn(0)
+    while not cursor.skip(b")"):
+        option = _OPTIONS.get(cursor.need(ATOM, "return option").upper())
+        if option is None:
+            cursor.fail("unknown return option")
+        options |= option
+        if cursor.peek() != 0x29:
+            cursor.expect(b" ")
+    return options or SearchReturn.ALL
+
+
+def write_return_options(options: SearchReturn) -> bytes:
+    """The counterpart."""
+    return b"(" + b" ".join(name for name, option in _OPTIONS.items() if options & option) + b")"
+
+
+def write_esearch(data: EsearchData) -> bytes:
+    """esearch-response (RFC 4466 §7), without "* " and CRLF."""
+    pieces = [b"ESEARCH"]
+    if data.tag is not None:
+        pieces.append(b"(TAG " + write_string(data.tag) + b")")
+    if data.uid:
+        pieces.append(b"UID")
+    if data.min is not None:
+        pieces.append(b"MIN %d" % data.min)
+    if data.max is not None:
+        pieces.append(b"MAX %d" % data.max)
+    if data.all:
+        pieces.append(b"ALL " + str(data.all).encode("ascii"))
+    if data.count is not None:
+        pieces.append(b"COUNT %d" % data.count)
+    if data.modseq is not None:
+        pieces.append(b"MODSEQ %d" % data.modseq)
+    return b" ".join(pieces)
+
+
+def parse_esearch(cursor: Cursor) -> EsearchData:
+    """The counterpart, after the word ESEARCH; raises ParseError for data it does not know."""
+    tag = None
+    if cursor.skip(b" ("):
+        if cursor.need(ATOM, "TAG").upper() != b"TAG":
+            cursor.fail("expected TAG")
+        cursor.expect(b" ")
+        tag = parse_astring(cursor)
+        cursor.expect(b")")
+    uid = False
+    values: dict[bytes, int] = {}
+    found = None
+    while not cursor.at_end():
+        cursor.expect(b" ")
+        name = cursor.need(ATOM, "search return data").upper()
+        if name == b"UID":
+            uid = True
+            continue
+        cursor.expect(b" ")
+        if name == b"ALL":
+            found = parse_uid_set(cursor)
+        elif name in {b"MIN", b"MAX"}:
+            values[name] = parse_nz_number(cursor)
+        elif name == b"COUNT":
+            values[name] = parse_number(cursor)
+        elif name == b"MODSEQ":
+            values[name] = parse_nz_number(cursor, MAX_NUMBER64)
+        else:
+            cursor.fail("unknown search return data")
+    return EsearchData(
+        tag, uid, values.get(b"MIN"), values.get(b"MAX"), found, values.get(b"COUNT"), values.get(b"MODSEQ")
+    )

@@ -1,0 +1,602 @@
+"""The server engine of IMAP: octets to events, responses to octets, and the protocol's state (RFC 3501 §3).
+
+Purpose: everything that can be decided without a mailbox. The engine answers by itself: BAD for syntax, unknown or illegal
+commands, NO [PRIVACYREQUIRED] for logins in clear, NO [BADCHARSET]; it says BYE after too many errors, on an overdue deadline and
+to other protocols. All else is an event (see ``events.py`` for the dialogue) that the session answers through ``send``.
+
+Invariants: commands are given out one at a time, in order. No octet received before TLS is read after it (threats T3): anything
+behind STARTTLS ends the connection. Replies never repeat what the client sent, apart from its tag (threats T8).
+
+It must not know users, mailboxes, clocks or sockets.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+from typing import Final
+
+from postroom.wire.cursor import Cursor
+from postroom.wire.errors import LocalProtocolError, ParseError
+from postroom.wire.events import NEED_DATA, PAUSED, Sentinel
+from postroom.wire.imap.commands import (
+    AppendMessage,
+    Authenticate,
+    Close,
+    Examine,
+    Idle,
+    Login,
+    Logout,
+    Select,
+    StartTls,
+    Unselect,
+)
+from postroom.wire.imap.connection import decode_base64
+from postroom.wire.imap.data import write_response
+from postroom.wire.imap.events import (
+    AppendAbort,
+    AppendBegin,
+    AppendChunk,
+    AppendEnd,
+    AppendFinish,
+    AuthCancelled,
+    AuthResponse,
+    Event,
+    IdleDone,
+    Request,
+)
+from postroom.wire.imap.ext.idle import is_done
+from postroom.wire.imap.framing import (
+    MAX_LINE,
+    MAX_LITERAL,
+    MAX_LITERALS,
+    Announced,
+    Chunk,
+    Complete,
+    Fault,
+    Frame,
+    Framing,
+    Poisoned,
+    StreamEnd,
+)
+from postroom.wire.imap.mailboxes import parse_append_mailbox, parse_append_message
+from postroom.wire.imap.messages import CHARSETS, UnknownCharset
+from postroom.wire.imap.responses import (
+    BadCharset,
+    Code,
+    Continue,
+    Expunged,
+    Kind,
+    Response,
+    Tagged,
+    Untagged,
+    Word,
+)
+from postroom.wire.imap.spec import CommandSpec, State
+from postroom.wire.imap.table import APPEND, COMMANDS, capabilities
+from postroom.wire.output import Chunk as OutputChunk
+from postroom.wire.output import Output
+
+LOGIN_DEADLINE: Final = 60.0
+"""Seconds from the greeting to a login (threats D8)."""
+AUTOLOGOUT: Final = 31 * 60.0
+"""Seconds without a command (RFC 3501 §5.4: at least 30 minutes; RFC 2177 §3: clients renew IDLE every 29)."""
+MAX_LINE_BEFORE_LOGIN: Final = 12_288
+MAX_LITERAL_BEFORE_LOGIN: Final = 4096
+MAX_LITERALS_BEFORE_LOGIN: Final = 2
+MAX_SWALLOWED_BEFORE_LOGIN: Final = 1 << 16
+MAX_SWALLOWED: Final = 1 << 26
+"""Octets of refused literals and lines that are read away before the connection is given up."""
+MAX_ERRORS_BEFORE_LOGIN: Final = 3
+MAX_ERRORS: Final = 10
+MAX_DEPTH_BEFORE_LOGIN: Final = 8
+MAX_TAG: Final = 128
+
+# RFC 3501 §9: tag is any ASTRING-CHAR except "+".
+_HEAD: Final = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+]+) ([A-Za-z]+)(?: ([A-Za-z]+))?')
+_TAG: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\+]+')
+_HTTP: Final = re.compile(rb"[A-Z]{3,8} [^ ]{1,8000} HTTP/[0-9]")
+_MAILBOX_LITERAL: Final = re.compile(rb" \{[0-9]+\+?\}")
+
+
+class _Phase(Enum):
+    """Whose move it is."""
+
+    COMMAND = auto()
+    ANSWER = auto()
+    CHALLENGED = auto()
+    IDLING = auto()
+    APPEND_DECISION = auto()
+    APPEND_STREAM = auto()
+    DISCARD = auto()
+    TLS = auto()
+
+
+class ImapServer:
+    """One connection, server side. See ``postroom.wire.events.Engine`` for the verbs."""
+
+    __slots__ = (
+        "_append_index",
+        "_append_mailbox",
+        "_begun",
+        "_closing",
+        "_command",
+        "_deadline",
+        "_eof",
+        "_errors",
+        "_framing",
+        "_phase",
+        "_spec",
+        "_tag",
+        "_touched",
+        "append_limit",
+        "cleartext_auth",
+        "mechanisms",
+        "output",
+        "starttls",
+        "state",
+        "tls",
+    )
+
+    def __init__(
+        self,
+        *,
+        tls: bool = False,
+        starttls: bool = False,
+        cleartext_auth: bool = False,
+        mechanisms: tuple[str, ...] = (),
+        append_limit: int | None = None,
+    ) -> None:
+        """``starttls``: whether STARTTLS is offered in clear; ``mechanisms``: SASL names announced as AUTH=;
+        ``append_limit``: announced as APPENDLIMIT (RFC 7889), enforced by the session when AppendBegin tells the size."""
+        self.tls = tls
+        self.starttls = starttls
+        self.cleartext_auth = cleartext_auth
+        self.mechanisms = mechanisms
+        self.append_limit = append_limit
+        self.state = State.NOT_AUTHENTICATED
+        self.output = Output()
+        """Where FETCH responses are written directly (``fetch.FetchLine(engine.output)``)."""
+        self._framing = Framing(MAX_LINE_BEFORE_LOGIN)
+        self._phase = _Phase.COMMAND
+        self._tag = b""
+        self._command: object = None
+        self._spec: CommandSpec | None = None
+        self._append_mailbox = ""
+        self._append_index = 0
+        self._errors = 0
+        self._begun = False
+        self._closing = False
+        self._eof = False
+        self._deadline: float | None = None
+        self._touched = True
+
+    # --- what the session may ask ---------------------------------------------------------------------------------
+
+    @property
+    def login_disabled(self) -> bool:
+        """Whether logins are refused because the connection is in clear (LOGINDISABLED)."""
+        return not self.tls and not self.cleartext_auth
+
+    @property
+    def current_tag(self) -> bytes | None:
+        """The tag of the command that waits for its Tagged response, or None."""
+        return self._tag or None
+
+    def capabilities(self) -> tuple[str, ...]:
+        """The CAPABILITY list for the present state, from the table."""
+        return capabilities(
+            logged_in=self.state is not State.NOT_AUTHENTICATED,
+            starttls=self.starttls and not self.tls,
+            login_disabled=self.login_disabled,
+            mechanisms=self.mechanisms,
+            append_limit=self.append_limit,
+        )
+
+    # --- the driver's verbs ---------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> None:
+        """Take octets from the peer; ``b""`` says that no more will come."""
+        if not data:
+            self._eof = True
+        elif self._closing:
+            pass
+        elif self._phase is _Phase.TLS:
+            self._closing = True  # octets between our OK and the handshake (threats T3)
+        else:
+            self._framing.buffer.feed(data)
+
+    def data_to_send(self) -> list[OutputChunk]:
+        """Take the waiting output."""
+        return self.output.take()
+
+    @property
+    def output_size(self) -> int:
+        """Octets waiting to be sent."""
+        return self.output.size
+
+    @property
+    def closing(self) -> bool:
+        """True when the connection is to be closed after the waiting output has been sent."""
+        return self._closing
+
+    def next_deadline(self) -> float | None:
+        """When ``handle_deadline`` must be called."""
+        return None if self._closing else self._deadline
+
+    def handle_deadline(self, now: float) -> None:
+        """Learn the time; an overdue login or autologout ends the session with BYE (RFC 3501 §5.4)."""
+        logged_in = self.state is not State.NOT_AUTHENTICATED
+        if self._deadline is None:
+            self._deadline = now + LOGIN_DEADLINE
+        if logged_in and (self._touched or self._phase is _Phase.ANSWER):
+            self._deadline = now + AUTOLOGOUT
+        elif now >= self._deadline and not self._closing:
+            self._bye("Autologout; idle for too long" if logged_in else "Too long without a login")
+        self._touched = False
+
+    def next_event(self) -> Event | Sentinel:
+        """The next event, NEED_DATA or PAUSED."""
+        while not self._closing:
+            match self._phase:
+                case _Phase.ANSWER | _Phase.APPEND_DECISION | _Phase.TLS:
+                    return PAUSED
+                case _Phase.CHALLENGED | _Phase.IDLING:
+                    event = self._next_line()
+                    if event is None:
+                        return self._need_data()
+                case _:
+                    if not self._begun and not self._first_look():
+                        return self._need_data()
+                    frame = self._framing.next()
+                    if self._framing.swallowed + self._framing.owed > self._swallow_limit:
+                        self._bye("Too much refused input", Word.LIMIT)
+                        break
+                    if frame is None:
+                        return self._need_data()
+                    event = self._handle(frame)
+            if event is not None:
+                self._touched = True
+                return event
+        return NEED_DATA
+
+    def _need_data(self) -> Sentinel:
+        if self._eof:
+            self._closing = True
+        return NEED_DATA
+
+    @property
+    def _swallow_limit(self) -> int:
+        return MAX_SWALLOWED_BEFORE_LOGIN if self.state is State.NOT_AUTHENTICATED else MAX_SWALLOWED
+
+    def _first_look(self) -> bool:
+        """Look at the first octets of the connection: TLS on a port in clear is hung up on (threats T8)."""
+        first = self._framing.buffer.peek(1)
+        if not first:
+            return False
+        self._begun = True
+        if first == b"\x16":
+            self._closing = True
+            return False
+        return True
+
+    def _next_line(self) -> Event | None:
+        line = self._framing.take_line()
+        if line is None:
+            return None
+        if self._phase is _Phase.IDLING:
+            self._phase = _Phase.ANSWER
+            return IdleDone(self._tag, valid=is_done(line))
+        self._phase = _Phase.ANSWER
+        if line == b"*":
+            return AuthCancelled(self._tag)
+        try:
+            return AuthResponse(self._tag, decode_base64(line))
+        except ParseError:
+            return AuthCancelled(self._tag, malformed=True)
+
+    # --- frames ---------------------------------------------------------------------------------------------------
+
+    def _handle(self, frame: Frame) -> Event | None:
+        if self._phase is _Phase.COMMAND:
+            match frame:
+                case Complete(octets):
+                    return self._complete(octets)
+                case Announced():
+                    return self._announced(frame)
+                case Poisoned():
+                    self._poisoned(frame)
+                case Chunk() | StreamEnd():
+                    raise AssertionError("a stream outside APPEND")
+            return None
+        if self._phase is _Phase.DISCARD:
+            if isinstance(frame, Poisoned):
+                self._phase = _Phase.COMMAND
+            return None
+        return self._append_frame(frame)
+
+    def _complete(self, octets: bytes) -> Event | None:
+        found = self._look_up(octets)
+        if found is None:
+            return None
+        tag, spec, at = found
+        cursor = Cursor(octets, at)
+        if self.state is State.NOT_AUTHENTICATED:
+            cursor.max_depth = MAX_DEPTH_BEFORE_LOGIN
+        try:
+            command = spec.parse(cursor)
+        except UnknownCharset:
+            self._refuse(tag, Kind.NO, "Charset not supported", BadCharset(CHARSETS))
+            return None
+        except ParseError as error:
+            self._refuse(tag, Kind.BAD, f"Syntax error: {error}")
+            return None
+        if isinstance(command, StartTls) and not self._starttls_possible(tag):
+            return None
+        self._begin(tag, spec, command)
+        return Request(tag, command, spec)
+
+    def _starttls_possible(self, tag: bytes) -> bool:
+        if self.tls or not self.starttls:
+            self._refuse(tag, Kind.BAD, "TLS is already active" if self.tls else "TLS is not available")
+            return False
+        if len(self._framing.buffer):
+            self._closing = True  # octets behind STARTTLS: injected or not, they are never read (threats T3)
+            return False
+        return True
+
+    def _begin(self, tag: bytes, spec: CommandSpec, command: object) -> None:
+        self._tag = tag
+        self._spec = spec
+        self._command = command
+        self._phase = _Phase.ANSWER
+
+    def _look_up(self, octets: bytes) -> tuple[bytes, CommandSpec, int] | None:
+        """Tag, row and where the arguments start; None when the command was answered here."""
+        found = _HEAD.match(octets)
+        if found is None or len(found.group(1)) > MAX_TAG:
+            if _HTTP.match(octets):
+                self._bye("This is not an HTTP server")
+                return None
+            tag = _tag_of(octets)
+            self._refuse(tag, Kind.BAD, "Missing command" if tag else "Missing or invalid tag")
+            return None
+        tag, name, second = found.groups()
+        name, at = name.upper(), found.end(2)
+        if name == b"UID" and second is not None:
+            name, at = b"UID " + second.upper(), found.end(3)
+        spec = COMMANDS.get(name)
+        if spec is None:
+            if _HTTP.match(octets):
+                self._bye("This is not an HTTP server")
+            else:
+                self._refuse(tag, Kind.BAD, "Unknown command")
+            return None
+        if not spec.states & self.state:
+            self._refuse(tag, Kind.BAD, "Command not allowed in this state")
+            return None
+        if self.login_disabled and spec.command in {Login, Authenticate}:
+            self._refuse(tag, Kind.NO, "Start TLS first", Word.PRIVACYREQUIRED)
+            return None
+        return tag, spec, at
+
+    def _announced(self, frame: Announced) -> Event | None:
+        found = self._look_up(frame.octets)
+        if found is None:
+            # Answered: once is enough, so what is swallowed to the end of the command stays without an answer.
+            self._give_up_command()
+            return None
+        tag, spec, at = found
+        if spec is APPEND and not _MAILBOX_LITERAL.fullmatch(frame.octets, at):
+            return self._append_first(tag, frame.octets, at)
+        if self.state is State.NOT_AUTHENTICATED:
+            fits = spec.command in {Login, Authenticate} and self._framing.fits(
+                MAX_LITERAL_BEFORE_LOGIN, MAX_LITERALS_BEFORE_LOGIN
+            )
+        else:
+            fits = self._framing.fits(MAX_LITERAL, MAX_LITERALS)
+        if fits:
+            self._framing.keep()
+            if frame.synchronising:
+                self.output.write(b"+ Ready for literal\r\n")
+            return None
+        self._refuse(tag, Kind.BAD, "Literal too large or not expected", Word.TOOBIG)
+        self._give_up_command()
+        return None
+
+    def _give_up_command(self) -> None:
+        if not self._closing and not self._framing.refuse():
+            self._phase = _Phase.DISCARD
+
+    def _poisoned(self, frame: Poisoned) -> None:
+        head = _HEAD.match(frame.head)
+        tag = head.group(1) if head is not None else _tag_of(frame.head)
+        if frame.fault is Fault.BARE_LF:
+            self._refuse(tag, Kind.BAD, "Line must end with CR LF")
+        else:
+            self._refuse(tag, Kind.BAD, "Command line too long", Word.LIMIT)
+
+    # --- APPEND ---------------------------------------------------------------------------------------------------
+
+    def _append_first(self, tag: bytes, octets: bytes, at: int) -> Event | None:
+        cursor = Cursor(octets, at)
+        try:
+            mailbox = parse_append_mailbox(cursor)
+            message = _parse_append_message(cursor)
+        except ParseError as error:
+            self._refuse(tag, Kind.BAD, f"Syntax error: {error}")
+            self._give_up_command()
+            return None
+        self._begin(tag, APPEND, None)
+        self._append_mailbox = mailbox
+        self._append_index = 0
+        return self._append_begin(message)
+
+    def _append_begin(self, message: AppendMessage) -> AppendBegin:
+        self._phase = _Phase.APPEND_DECISION
+        return AppendBegin(self._tag, self._append_mailbox, self._append_index, message)
+
+    def accept_append(self) -> None:
+        """Let the announced message come; AppendChunk events follow. Raises LocalProtocolError when none is announced."""
+        if self._phase is not _Phase.APPEND_DECISION:
+            raise LocalProtocolError("no message of APPEND is announced")
+        if self._framing.stream():
+            self.output.write(b"+ Ready for message\r\n")
+        self._phase = _Phase.APPEND_STREAM
+
+    def _append_frame(self, frame: Frame) -> Event | None:
+        match frame:
+            case Chunk(data):
+                return AppendChunk(data)
+            case StreamEnd():
+                return AppendEnd()
+            case Complete(b""):
+                self._phase = _Phase.ANSWER
+                return AppendFinish(self._tag)
+            case Announced(octets):
+                try:
+                    message = _parse_append_message(Cursor(octets))
+                except ParseError as error:
+                    tag = self._append_broken(f"Syntax error: {error}")
+                    self._give_up_command()
+                    return AppendAbort(tag)
+                self._append_index += 1
+                return self._append_begin(message)
+            case Complete():
+                return AppendAbort(self._append_broken("Syntax error after message"))
+            case Poisoned():
+                return AppendAbort(self._append_broken("Command line too long or malformed"))
+
+    def _append_broken(self, text: str) -> bytes:
+        tag = self._tag
+        self._end_command()
+        self._refuse(tag, Kind.BAD, text)
+        return tag
+
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    def _refuse(self, tag: bytes | None, kind: Kind, text: str, code: Code | None = None) -> None:
+        """Answer a command that never reaches the session; too many of these end the connection."""
+        if tag:
+            self.output.write(write_response(Tagged(tag, kind, text, code)))
+        else:
+            self.output.write(write_response(Untagged(Kind.BAD, text, code)))
+        self._errors += 1
+        most = MAX_ERRORS_BEFORE_LOGIN if self.state is State.NOT_AUTHENTICATED else MAX_ERRORS
+        if self._errors >= most:
+            self._bye("Too many errors")
+
+    def _bye(self, text: str, code: Code | None = None) -> None:
+        self.output.write(write_response(Untagged(Kind.BYE, text, code)))
+        self.state = State.LOGOUT
+        self._closing = True
+
+    def _end_command(self) -> None:
+        self._tag = b""
+        self._command = None
+        self._spec = None
+        self._phase = _Phase.COMMAND
+
+    # --- what the session sends -----------------------------------------------------------------------------------
+
+    def send(self, response: Response) -> None:
+        """Write a response and follow what it means for the state. Raises LocalProtocolError for what RFC 3501 forbids.
+
+        After BYE the connection closes, at once or, within LOGOUT, after its Tagged response.
+        """
+        if self._closing:
+            return
+        match response:
+            case Tagged():
+                self._send_tagged(response)
+            case Continue():
+                self._send_continue(response)
+            case Expunged() if self._spec is None or not self._spec.expunge:
+                # RFC 3501 §7.4.1: not without a command, nor while FETCH, STORE or SEARCH run.
+                raise LocalProtocolError("EXPUNGE must not be sent now")
+            case Untagged(Kind.BYE):
+                self.output.write(write_response(response))
+                self.state = State.LOGOUT
+                self._closing = not isinstance(self._command, Logout)
+            case Untagged(Kind.PREAUTH):
+                self.output.write(write_response(response))
+                self._log_in()
+            case _:
+                self.output.write(write_response(response))
+
+    def write(self, octets: bytes) -> None:
+        """Write untagged responses already in wire form, CRLF included (``fetch.flags_line``)."""
+        if not self._closing:
+            self.output.write(octets)
+
+    def _send_continue(self, response: Continue) -> None:
+        if self._phase is not _Phase.ANSWER or not isinstance(self._command, Authenticate | Idle):
+            raise LocalProtocolError("no command waits for a continuation")
+        self.output.write(write_response(response))
+        self._phase = _Phase.IDLING if isinstance(self._command, Idle) else _Phase.CHALLENGED
+
+    def _send_tagged(self, response: Tagged) -> None:
+        if response.tag != self._tag or not self._tag:
+            raise LocalProtocolError("no command with this tag waits for its response")
+        if self._phase in {_Phase.IDLING, _Phase.CHALLENGED, _Phase.TLS}:
+            raise LocalProtocolError("the client must move first")
+        if self._phase in {_Phase.APPEND_DECISION, _Phase.APPEND_STREAM} and response.kind is Kind.OK:
+            raise LocalProtocolError("APPEND is not complete")
+        self.output.write(write_response(response))
+        phase, command = self._phase, self._command
+        self._end_command()
+        if phase is _Phase.APPEND_DECISION:
+            self._give_up_command()
+        elif phase is _Phase.APPEND_STREAM:
+            self._framing.abandon()
+            self._phase = _Phase.DISCARD
+        if response.kind is Kind.OK:
+            if self.state is not State.NOT_AUTHENTICATED:
+                self._errors = 0
+            self._follow(command, response.tag)
+        elif isinstance(command, Select | Examine):
+            self.state = State.AUTHENTICATED  # RFC 3501 §6.3.1: a failed SELECT leaves no mailbox selected
+
+    def _follow(self, command: object, tag: bytes) -> None:
+        match command:
+            case Login() | Authenticate():
+                self._log_in()
+            case Select() | Examine():
+                self.state = State.SELECTED
+            case Close() | Unselect():
+                self.state = State.AUTHENTICATED
+            case StartTls():
+                self._phase = _Phase.TLS
+                self._tag = tag
+            case Logout():
+                self.state = State.LOGOUT
+                self._closing = True
+            case _:
+                pass
+
+    def _log_in(self) -> None:
+        self.state = State.AUTHENTICATED
+        self._framing.max_line = MAX_LINE
+        self._errors = 0
+        self._touched = True
+
+    def tls_started(self) -> None:
+        """The handshake is done: commands are read again, in the state of a new connection (threats T5)."""
+        if self._phase is not _Phase.TLS:
+            raise LocalProtocolError("STARTTLS was not answered with OK")
+        self.tls = True
+        self._errors = 0
+        self._end_command()
+
+
+def _tag_of(octets: bytes) -> bytes | None:
+    """The tag at the beginning of a command that has nothing else of sense."""
+    found = _TAG.match(octets)
+    if found is None or len(found.group()) > MAX_TAG:
+        return None
+    return found.group() if found.end() == len(octets) or octets[found.end()] == 0x20 else None
+
+
+def _parse_append_message(cursor: Cursor) -> AppendMessage:
+    cursor.expect(b" ")
+    return parse_append_message(cursor)
