@@ -262,27 +262,39 @@ def _read_slowly(value: bytes, limit: int) -> list[Entry]:
     return reader.entries
 
 
-def parse_address_list(value: bytes, limit: int = MAX_ADDRESSES) -> list[Entry]:
-    """The addresses of an unfolded field value, at most ``limit`` entries, group marks included."""
-    if len(value) > MAX_LIST:
-        value = value[:MAX_LIST]
-    entries: list[Entry] = []
+Simple = tuple[bytes | None, bytes, bytes]
+"""Name, local part and domain of an address in one of the two usual forms: ASCII, nothing in it to escape."""
+
+
+def read_simple(value: bytes, limit: int) -> tuple[list[Simple], int]:
+    """The addresses in usual form at the beginning of a list, and where the first other one starts."""
+    found: list[Simple] = []
     pos, size = 0, len(value)
     simple, bare = _SIMPLE.match, _BARE.match
-    while pos < size and len(entries) < limit:
+    while pos < size and len(found) < limit:
         match = simple(value, pos)
         if match is not None:
-            name, phrase, local, domain, _ = match.groups()
+            name, phrase, local, domain = match.group(1, 2, 3, 4)
             if name is None:
                 name = phrase.strip()
                 if b"  " in name or b"\t" in name:
                     name = _RUNS.sub(b" ", name)
-            entries.append(Entry(name or None, None, local, domain))
+            found.append((name or None, local, domain))
         else:
             match = bare(value, pos)
             if match is None:
-                entries += _read_slowly(value[pos:], limit - len(entries))
                 break
-            entries.append(Entry(None, None, match[1], match[2]))
+            found.append((None, match[1], match[2]))
         pos = match.end()
+    return found, pos
+
+
+def parse_address_list(value: bytes, limit: int = MAX_ADDRESSES) -> list[Entry]:
+    """The addresses of an unfolded field value, at most ``limit`` entries, group marks included."""
+    if len(value) > MAX_LIST:
+        value = value[:MAX_LIST]
+    found, pos = read_simple(value, limit)
+    entries = [Entry(name, None, local, domain) for name, local, domain in found]
+    if pos < len(value) and len(entries) < limit:
+        entries += _read_slowly(value[pos:], limit - len(entries))
     return entries

@@ -16,9 +16,11 @@ from typing import Final
 
 from postroom.mime.envelope import EMPTY_ENVELOPE
 from postroom.mime.facts import Part
-from postroom.mime.nstring import NIL, nstring, quoted
+from postroom.mime.nstring import NIL, quoted
 from postroom.mime.parameters import Parameterised, parse_parameterised, strip_comments
 
+TEXT_PLAIN: Final = b'"text" "plain" NIL'
+OPAQUE: Final = b'"application" "octet-stream" NIL'
 MAX_BODYSTRUCTURE: Final = 1 << 20
 _MAX_TEXT: Final = 1 << 15
 _MAX_NAME: Final = 40
@@ -36,13 +38,16 @@ CONTENT_FIELDS: Final = frozenset(
         b"content-location",
     )
 )
+OPTIONAL_FIELDS: Final = CONTENT_FIELDS - {b"content-type", b"content-transfer-encoding"}
 
 
 @dataclass(slots=True)
 class ContentFields:
-    """Rendered pieces of one part's header; ``envelope`` only for an embedded message. Kept beside the Part."""
+    """Rendered pieces of one part's header, kept beside the Part. ``envelope`` is that of the message inside."""
 
-    params: bytes = NIL
+    type: bytes = TEXT_PLAIN
+    """type, subtype and parameters"""
+    encoding: bytes = b'"7bit"'
     id: bytes = NIL
     description: bytes = NIL
     tail: bytes = b" NIL NIL NIL"
@@ -116,95 +121,89 @@ def read_content_fields(found: Mapping[bytes, list[bytes]], fields: ContentField
     return over
 
 
-_LEAN: Final = ContentFields()
+def render_type(kind: str, subtype: str, params: bytes) -> bytes:
+    """The first three items of a body."""
+    return b"%b %b %b" % (_name(kind), _name(subtype), params)
 
 
-def _name(text: str, lean: bool) -> bytes:
-    raw = text.encode("ascii", "replace")
-    return quoted(raw[:_MAX_NAME] if lean else raw[:_MAX_TEXT])
+@lru_cache(maxsize=64)
+def render_encoding(encoding: str) -> bytes:
+    """The transfer encoding as IMAP shows it."""
+    return _name(encoding)
 
 
-def render_leaf(part: Part, fields: ContentFields, extensions: bool, lean: bool = False) -> bytes:
-    """A part without parts of its own (RFC 3501 §9 body-type-basic, body-type-text)."""
-    head = b"(%b %b %b %b %b %b %d" % (
-        _name(part.type, lean),
-        _name(part.subtype, lean),
-        fields.params,
-        fields.id,
-        fields.description,
-        _name(part.encoding, lean),
-        part.end - part.body,
-    )
-    if part.type == "text":
-        head += b" %d" % part.lines
-    if extensions:
-        return head + b" " + fields.md5 + fields.tail + b")"
-    return head + b")"
+def _name(text: str) -> bytes:
+    return quoted(text.encode("ascii", "replace"))
 
 
-def render_body(root: Part, fields: Sequence[ContentFields], extensions: bool) -> bytes:
-    """The tree; ``fields`` are those of its parts in order of appearance. With ``extensions`` it is BODYSTRUCTURE."""
+def _lean(part: Part) -> ContentFields:
+    """Nothing optional, and no long names."""
+    kind = render_type(part.type[:_MAX_NAME], part.subtype[:_MAX_NAME], NIL)
+    return ContentFields(kind, _name(part.encoding[:_MAX_NAME]))
+
+
+def render_body(root: Part, fields: Sequence[ContentFields]) -> tuple[bytes, bytes]:
+    """BODY and BODYSTRUCTURE of a tree; ``fields`` are those of its parts in order of appearance."""
     if not root.children:
-        text = render_leaf(root, fields[0], extensions)
-        return text if len(text) <= MAX_BODYSTRUCTURE else render_leaf(root, _LEAN, extensions, lean=True)
-    text = _render_tree(root, fields, extensions, lean=False)
-    return text if len(text) <= MAX_BODYSTRUCTURE else _render_tree(root, fields, extensions, lean=True)
+        short, full = _render_leaf(root, fields[0])
+    else:
+        short, full = _render_tree(root, fields)
+    if len(full) > MAX_BODYSTRUCTURE:
+        short, full = _render_tree(root, None)
+    return short, full
 
 
-def _render_tree(root: Part, fields: Sequence[ContentFields], extensions: bool, lean: bool) -> bytes:
-    """Two visits to every container: its opening before, its closing behind its children."""
-    out: list[bytes] = []
-    index = 0
-    size = 0
-    stack: list[Part | bytes] = [root]
+def _render_leaf(part: Part, own: ContentFields) -> tuple[bytes, bytes]:
+    """A part without parts of its own (RFC 3501 §9 body-type-basic, body-type-text)."""
+    if part.type == "text":
+        head = b"(%b %b %b %b %d %d" % (
+            own.type,
+            own.id,
+            own.description,
+            own.encoding,
+            part.end - part.body,
+            part.lines,
+        )
+    else:
+        head = b"(%b %b %b %b %d" % (own.type, own.id, own.description, own.encoding, part.end - part.body)
+    return head + b")", b"%b %b%b)" % (head, own.md5, own.tail)
+
+
+def _render_tree(root: Part, fields: Sequence[ContentFields] | None) -> tuple[bytes, bytes]:
+    """Both forms in one walk that visits containers twice: before and behind their children. No fields: lean."""
+    short: list[bytes] = []
+    full: list[bytes] = []
+    index = size = 0
+    stack: list[Part | tuple[bytes, bytes]] = [root]
     while stack:
         part = stack.pop()
-        if isinstance(part, bytes):
-            out.append(part)
+        if isinstance(part, tuple):
+            short.append(part[0])
+            full.append(part[1])
             continue
-        own = _LEAN if lean else fields[index]
+        own = _lean(part) if fields is None else fields[index]
         index += 1
         if not part.children:
-            out.append(render_leaf(part, own, extensions, lean))
+            one, other = _render_leaf(part, own)
         elif part.type == "multipart":
-            out.append(b"(")
-            tail = b" " + _name(part.subtype, lean)
-            if extensions:
-                tail += b" " + own.params + own.tail
-            stack.append(tail + b")")
+            one = other = b"("
+            _, subtype, params = own.type.split(b" ", 2)
+            stack.append((b" %b)" % subtype, b" %b %b%b)" % (subtype, params, own.tail)))
             stack += reversed(part.children)
         else:
-            out.append(
-                b"(%b %b %b %b %b %b %d %b "
-                % (
-                    _name(part.type, lean),
-                    _name(part.subtype, lean),
-                    own.params,
-                    own.id,
-                    own.description,
-                    _name(part.encoding, lean),
-                    part.end - part.body,
-                    own.envelope,
-                )
+            one = other = b"(%b %b %b %b %d %b " % (
+                own.type,
+                own.id,
+                own.description,
+                own.encoding,
+                part.end - part.body,
+                own.envelope,
             )
-            tail = b" %d" % part.lines
-            if extensions:
-                tail += b" " + own.md5 + own.tail
-            stack.append(tail + b")")
+            stack.append((b" %d)" % part.lines, b" %d %b%b)" % (part.lines, own.md5, own.tail)))
             stack.append(part.children[0])
-        size += len(out[-1])
-        if size > MAX_BODYSTRUCTURE and not lean:  # too large already: do not build the rest
+        short.append(one)
+        full.append(other)
+        size += len(other)
+        if size > MAX_BODYSTRUCTURE and fields is not None:  # too large already: the rest need not be built
             break
-    return b"".join(out)
-
-
-__all__ = [
-    "CONTENT_FIELDS",
-    "MAX_BODYSTRUCTURE",
-    "ContentFields",
-    "nstring",
-    "read_content_fields",
-    "render_body",
-    "render_leaf",
-    "render_parameters",
-]
+    return b"".join(short), b"".join(full)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from postroom.mime.address import MAX_ADDRESSES, Entry, parse_address_list
+from postroom.mime.address import MAX_ADDRESSES, Entry, parse_address_list, read_simple
 from postroom.mime.nstring import NIL, quoted
 from postroom.mime.words import encode_words
 
@@ -39,6 +39,7 @@ EMPTY_ENVELOPE: Final = b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
 # The four texts, at worst four times as large as encoded-words, fit in what is left of MAX_ENVELOPE.
 _RECIPIENT_BUDGET: Final = 1 << 19
 _ORIGINATOR_BUDGET: Final = 1 << 15
+_SHORT: Final = 4096
 
 
 class EnvelopeWriter:
@@ -94,6 +95,10 @@ class EnvelopeWriter:
     def _list(self, value: bytes, budget: int) -> bytes:
         if not value:
             return NIL
+        if len(value) < _SHORT:
+            rendered = self._short_list(value)
+            if rendered is not None and len(rendered) <= budget:
+                return rendered
         entries = parse_address_list(value, self._addresses)
         if not entries:
             return NIL
@@ -101,7 +106,7 @@ class EnvelopeWriter:
         if self._addresses <= 0:
             self.over = True
             self._addresses = 1
-        rendered: list[bytes] = []
+        texts: list[bytes] = []
         in_group = False
         for entry in entries:
             text = render_address(entry)
@@ -109,12 +114,27 @@ class EnvelopeWriter:
             if budget < 0:
                 self.over = True
                 if in_group:
-                    rendered.append(_GROUP_END)
+                    texts.append(_GROUP_END)
                 break
             if entry.domain is None:
                 in_group = entry.local is not None
-            rendered.append(text)
-        return b"(" + b"".join(rendered) + b")" if rendered else NIL
+            texts.append(text)
+        return b"(" + b"".join(texts) + b")" if texts else NIL
+
+    def _short_list(self, value: bytes) -> bytes | None:
+        """A list of nothing but usual addresses, without the detour over entries; None for any other."""
+        found, end = read_simple(value, self._addresses)
+        if end < len(value) or not found:
+            return None
+        self._addresses = max(self._addresses - len(found), 1)
+        return b"(%b)" % b"".join(
+            [
+                b'(NIL NIL "%b" "%b")' % (local, domain)
+                if name is None
+                else b'("%b" NIL "%b" "%b")' % (name, local, domain)
+                for name, local, domain in found
+            ]
+        )
 
 
 _GROUP_END: Final = b"(NIL NIL NIL NIL)"

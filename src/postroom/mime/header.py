@@ -75,14 +75,12 @@ def pick_unfolded(text: bytes, wanted: Collection[bytes]) -> dict[bytes, list[by
     Looks at the first MAX_FIELD octets of a value and at MAX_REPEATS fields of a name.
     """
     found: dict[bytes, list[bytes]] = {}
+    # White space before the colon is obsolete syntax (RFC 5322 §4.5), and rare enough to be looked for first.
+    spaced = b" :" in text or b"\t:" in text
     for line in text.split(b"\n"):
         name, colon, value = line.partition(b":")
-        name = name.lower()
-        if name not in wanted:
-            if name[-1:] not in (b" ", b"\t"):
-                continue
-            name = name.rstrip(b" \t")  # white space before the colon is obsolete syntax (RFC 5322 §4.5)
-        if not colon or name not in wanted:
+        name = name.rstrip(b" \t").lower() if spaced else name.lower()
+        if name not in wanted or not colon:
             continue
         value = value.strip() if len(value) <= MAX_FIELD else value[:MAX_FIELD].strip()
         have = found.get(name)

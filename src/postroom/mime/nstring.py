@@ -5,14 +5,13 @@ Invariants: the result is pure ASCII, a quoted string or NIL, free of NUL, CR an
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from postroom.mime.words import to_ascii
 
 NIL: Final = b"NIL"
 
-_UNSAFE: Final = re.compile(rb'[\x00\r\n"\\]')
+_UNSAFE: Final = b'\0\r\n"\\'
 _CONTROLS: Final = bytes.maketrans(b"\r\n", b"  ")
 
 
@@ -20,7 +19,7 @@ def quoted(value: bytes) -> bytes:
     """An ASCII value as a quoted string; octets over 127 become encoded-words, CR and LF spaces, NUL goes."""
     if not value.isascii():
         value = to_ascii(value)
-    if _UNSAFE.search(value) is not None:
+    if len(value.translate(None, _UNSAFE)) != len(value):
         value = value.translate(_CONTROLS, b"\0").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return b'"' + value + b'"'
 

@@ -19,16 +19,22 @@ Measured (CPython 3.11, one core): see ``bench`` figures in tests/mime/measure.p
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final
 
 from postroom.mime import text as decoded_text
 from postroom.mime.bodystructure import (
     CONTENT_FIELDS,
+    OPAQUE,
+    OPTIONAL_FIELDS,
+    TEXT_PLAIN,
     ContentFields,
     read_content_fields,
     render_body,
+    render_encoding,
     render_parameters,
+    render_type,
 )
 from postroom.mime.date import parse_date
 from postroom.mime.envelope import EMPTY_ENVELOPE, ENVELOPE_FIELDS, MAX_TEXT, EnvelopeWriter
@@ -55,7 +61,9 @@ _MAX_LINE: Final = MAX_BOUNDARY + 1000  # of a boundary line with its padding
 _FIRST_LINE: Final = 1000  # octets in which a header's first line must show its colon
 _MESSAGE_FIELDS: Final = ENVELOPE_FIELDS | CONTENT_FIELDS
 _ROOT_FIELDS: Final = _MESSAGE_FIELDS | {b"references"}
-_NAME_OCTETS: Final = bytes(sorted(set(range(256)) - set(range(0x21)) - {0x7F, 0x3A}))
+
+_MESSAGE: Final = b'"message" "rfc822" NIL'
+_FIELD_NAME: Final = re.compile(rb"[^\x00-\x20\x7f:]+[ \t]*:")
 
 _HEADER, _LOST_HEADER, _BODY, _OPAQUE = range(4)
 
@@ -93,7 +101,7 @@ class _ContentType:
             self.type = ""
         self.boundary = parsed.boundary
         self.params = parsed.params
-        self.rendered = render_parameters(parsed.wire)
+        self.rendered = render_type(self.type, self.subtype, render_parameters(parsed.wire))
         self.over = parsed.over
 
 
@@ -111,15 +119,9 @@ def _content_type(value: bytes) -> _ContentType:
 
 @lru_cache(maxsize=64)
 def _cached_encoding(value: bytes) -> str:
+    """The token of Content-Transfer-Encoding, lower case (RFC 2045 §6.1)."""
     words = strip_comments(value).split()
     return words[0].strip(b'";').lower().decode("ascii", "ignore")[:40] if words else ""
-
-
-def _transfer_encoding(values: list[bytes] | None) -> str:
-    """The token of Content-Transfer-Encoding, lower case; "7bit" without one (RFC 2045 §6.1)."""
-    if not values:
-        return "7bit"
-    return _cached_encoding(values[0][:200]) or "7bit"
 
 
 class Scanner:
@@ -280,22 +282,20 @@ class Scanner:
 
     def _first_line(self, data: bytes, pos: int, final: bool) -> int | None:
         """Decide on the first line of a header: blank, boundary or no field at all. None: it begins with a field."""
-        stop = min(pos + _FIRST_LINE, len(data))
+        stop = pos + _FIRST_LINE
+        if _FIELD_NAME.match(data, pos, stop) is not None:
+            if not self._open or not data.startswith(b"--", pos):
+                return None
+            found = self._match(data, pos - 1, final)
+            if found is None:
+                return ~pos
+            return None if found[0] < 0 else self._header_done(b"", data, pos)
         newline = data.find(b"\n", pos, stop)
-        if newline < 0 and stop < pos + _FIRST_LINE and not final:
+        if newline < 0 and stop > len(data) and not final:
             return ~pos
         line = data[pos : newline if newline >= 0 else stop]
         if newline >= 0 and line in (b"", b"\r"):
             return self._header_done(b"", data, newline + 1)
-        name, colon, _ = line.partition(b":")
-        if colon and name and not name.rstrip(b" \t").translate(None, _NAME_OCTETS):
-            if self._open and name.startswith(b"--"):
-                found = self._match(data, pos - 1, final)
-                if found is None:
-                    return ~pos
-                if found[0] >= 0:
-                    return self._header_done(b"", data, pos)
-            return None
         if line.startswith((b"From ", b">From ")):  # quirk: mbox separators inside the message
             return None
         return self._header_done(b"", data, pos)
@@ -387,6 +387,7 @@ class Scanner:
         child = self._add_part(self._base + following, frame.part, is_message=False)
         if frame.digest:
             child.type, child.subtype = "message", "rfc822"
+            self._fields[-1].type = _MESSAGE
         return following
 
     # -- parts ---------------------------------------------------------------------------------------------------
@@ -454,8 +455,11 @@ class Scanner:
         values = found.get(b"content-type")
         if values is not None:
             self._read_type(frame, values[0])
-        part.encoding = _transfer_encoding(found.get(b"content-transfer-encoding"))
-        if len(found) > 2 or not at_root:
+        encoding = found.get(b"content-transfer-encoding")
+        if encoding is not None:
+            part.encoding = _cached_encoding(encoding[0][:200]) or "7bit"
+            fields.encoding = render_encoding(part.encoding)
+        if not OPTIONAL_FIELDS.isdisjoint(found):
             self._truncated |= read_content_fields(found, fields)
 
     def _read_type(self, frame: _Frame, value: bytes) -> None:
@@ -474,7 +478,7 @@ class Scanner:
             frame.digest = content_type.subtype == "digest"
         part.type, part.subtype = content_type.type, content_type.subtype
         part.params = dict(content_type.params)
-        frame.fields.params = content_type.rendered
+        frame.fields.type = content_type.rendered
 
     def _remember(self, frame: _Frame) -> None:
         """From here on this multipart's boundary can be met."""
@@ -515,7 +519,7 @@ class Scanner:
                 self._forget(frame)
             if part.type == "multipart" and not part.children:
                 part.type, part.subtype, part.params = "text", "plain", {}
-                frame.fields.params = b"NIL"
+                frame.fields.type = TEXT_PLAIN
             if self._collecting:
                 self._emit_text(part)
 
@@ -591,12 +595,13 @@ class Scanner:
         if len(search) > decoded_text.MAX_SEARCH:
             search = search[: decoded_text.MAX_SEARCH]
             self._search_complete = False
+        short, full = render_body(root, self._fields)
         return Facts(
             size=size,
             root=root,
             envelope=self._envelope,
-            body_fields=render_body(root, self._fields, extensions=False),
-            bodystructure=render_body(root, self._fields, extensions=True),
+            body_fields=short,
+            bodystructure=full,
             sent=None if sent is None else sent.epoch,
             sent_day=None if sent is None else sent.day,
             message_id=message_id(ident[0]) if ident else "",
@@ -615,7 +620,7 @@ def _make_opaque(frame: _Frame) -> None:
     """A container that may not be opened (threats: MIME bombs) is shown as octets."""
     part = frame.part
     part.type, part.subtype, part.params = "application", "octet-stream", {}
-    frame.fields.params = b"NIL"
+    frame.fields.type = OPAQUE
     frame.boundary = b""
 
 

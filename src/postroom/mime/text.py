@@ -11,6 +11,7 @@ It must not know: indexes, queries.
 from __future__ import annotations
 
 import binascii
+import re
 import unicodedata
 from html import unescape
 from typing import Final
@@ -31,7 +32,7 @@ class _FoldTable(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())
+        folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold()).lower()
         if len(self) < 16384:
             self[code] = folded
         return folded
@@ -40,11 +41,19 @@ class _FoldTable(dict[int, str]):
 _FOLD: Final = _FoldTable()
 
 
+_FOREIGN: Final = re.compile(r"[^\x00-\x7f]+")
+
+
+def _fold_run(match: re.Match[str]) -> str:
+    return match[0].translate(_FOLD)
+
+
 def fold(text: str) -> str:
     """Text for comparison: case folded and decomposed one character at a time (after RFC 5051 §2)."""
     if text.isascii():
         return text.lower()
-    return text.translate(_FOLD)
+    # The ASCII stretches need no table; lower() finds nothing to do in what the table gave.
+    return _FOREIGN.sub(_fold_run, text).lower()
 
 
 def block_text(unfolded: bytes) -> str:
@@ -155,7 +164,10 @@ def body_text(octets: bytes, root: Part) -> str:
 
 def preview(text: str) -> str:
     """The first words of a text, white space made single, at most MAX_PREVIEW characters (RFC 8970 §3)."""
-    return " ".join(text[: MAX_PREVIEW * 8].split())[:MAX_PREVIEW].rstrip()
+    words = " ".join(text[: MAX_PREVIEW * 2].split())
+    if len(words) < MAX_PREVIEW:
+        words = " ".join(text[: MAX_PREVIEW * 20].split())
+    return words[:MAX_PREVIEW].rstrip()
 
 
 __all__ = [
