@@ -1,0 +1,1 @@
+"""Real mail clients against a real server."""
