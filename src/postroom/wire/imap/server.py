@@ -33,6 +33,7 @@ from postroom.wire.imap.commands import (
 )
 from postroom.wire.imap.connection import decode_base64
 from postroom.wire.imap.data import write_response
+from postroom.wire.imap.dispatch import Found, Refusal, look_up, parse_command, tag_of
 from postroom.wire.imap.events import (
     AppendAbort,
     AppendBegin,
@@ -60,9 +61,7 @@ from postroom.wire.imap.framing import (
     StreamEnd,
 )
 from postroom.wire.imap.mailboxes import parse_append_mailbox, parse_append_message
-from postroom.wire.imap.messages import CHARSETS, UnknownCharset
 from postroom.wire.imap.responses import (
-    BadCharset,
     Code,
     Continue,
     Expunged,
@@ -73,7 +72,7 @@ from postroom.wire.imap.responses import (
     Word,
 )
 from postroom.wire.imap.spec import CommandSpec, State
-from postroom.wire.imap.table import APPEND, COMMANDS, capabilities
+from postroom.wire.imap.table import APPEND, capabilities
 from postroom.wire.output import Chunk as OutputChunk
 from postroom.wire.output import Output
 
@@ -89,13 +88,7 @@ MAX_SWALLOWED: Final = 1 << 26
 """Octets of refused literals and lines that are read away before the connection is given up."""
 MAX_ERRORS_BEFORE_LOGIN: Final = 3
 MAX_ERRORS: Final = 10
-MAX_DEPTH_BEFORE_LOGIN: Final = 8
-MAX_TAG: Final = 128
 
-# RFC 3501 §9: tag is any ASTRING-CHAR except "+".
-_HEAD: Final = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+]+) ([A-Za-z]+)(?: ([A-Za-z]+))?')
-_TAG: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\+]+')
-_HTTP: Final = re.compile(rb"[A-Z]{3,8} [^ ]{1,8000} HTTP/[0-9]")
 _MAILBOX_LITERAL: Final = re.compile(rb" \{[0-9]+\+?\}")
 
 
@@ -319,26 +312,18 @@ class ImapServer:
         found = self._look_up(octets)
         if found is None:
             return None
-        tag, spec, at = found
-        cursor = Cursor(octets, at)
-        if self.state is State.NOT_AUTHENTICATED:
-            cursor.max_depth = MAX_DEPTH_BEFORE_LOGIN
-        try:
-            command = spec.parse(cursor)
-        except UnknownCharset:
-            self._refuse(tag, Kind.NO, "Charset not supported", BadCharset(CHARSETS))
+        command = parse_command(octets, found, before_login=self.state is State.NOT_AUTHENTICATED)
+        if isinstance(command, Refusal):
+            self._refuse(command)
             return None
-        except ParseError as error:
-            self._refuse(tag, Kind.BAD, f"Syntax error: {error}")
+        if isinstance(command, StartTls) and not self._starttls_possible(found.tag):
             return None
-        if isinstance(command, StartTls) and not self._starttls_possible(tag):
-            return None
-        self._begin(tag, spec, command)
-        return Request(tag, command, spec)
+        self._begin(found.tag, found.spec, command)
+        return Request(found.tag, command, found.spec)
 
     def _starttls_possible(self, tag: bytes) -> bool:
         if self.tls or not self.starttls:
-            self._refuse(tag, Kind.BAD, "TLS is already active" if self.tls else "TLS is not available")
+            self._bad(tag, "TLS is already active" if self.tls else "TLS is not available")
             return False
         if len(self._framing.buffer):
             self._closing = True  # octets behind STARTTLS: injected or not, they are never read (threats T3)
@@ -351,34 +336,13 @@ class ImapServer:
         self._command = command
         self._phase = _Phase.ANSWER
 
-    def _look_up(self, octets: bytes) -> tuple[bytes, CommandSpec, int] | None:
-        """Tag, row and where the arguments start; None when the command was answered here."""
-        found = _HEAD.match(octets)
-        if found is None or len(found.group(1)) > MAX_TAG:
-            if _HTTP.match(octets):
-                self._bye("This is not an HTTP server")
-                return None
-            tag = _tag_of(octets)
-            self._refuse(tag, Kind.BAD, "Missing command" if tag else "Missing or invalid tag")
+    def _look_up(self, octets: bytes) -> Found | None:
+        """The row of a command; None when it was answered here."""
+        found = look_up(octets, self.state, login_disabled=self.login_disabled)
+        if isinstance(found, Refusal):
+            self._refuse(found)
             return None
-        tag, name, second = found.groups()
-        name, at = name.upper(), found.end(2)
-        if name == b"UID" and second is not None:
-            name, at = b"UID " + second.upper(), found.end(3)
-        spec = COMMANDS.get(name)
-        if spec is None:
-            if _HTTP.match(octets):
-                self._bye("This is not an HTTP server")
-            else:
-                self._refuse(tag, Kind.BAD, "Unknown command")
-            return None
-        if not spec.states & self.state:
-            self._refuse(tag, Kind.BAD, "Command not allowed in this state")
-            return None
-        if self.login_disabled and spec.command in {Login, Authenticate}:
-            self._refuse(tag, Kind.NO, "Start TLS first", Word.PRIVACYREQUIRED)
-            return None
-        return tag, spec, at
+        return found
 
     def _announced(self, frame: Announced) -> Event | None:
         found = self._look_up(frame.octets)
@@ -386,9 +350,9 @@ class ImapServer:
             # Answered: once is enough, so what is swallowed to the end of the command stays without an answer.
             self._give_up_command()
             return None
-        tag, spec, at = found
-        if spec is APPEND and not _MAILBOX_LITERAL.fullmatch(frame.octets, at):
-            return self._append_first(tag, frame.octets, at)
+        tag, spec = found.tag, found.spec
+        if spec is APPEND and not _MAILBOX_LITERAL.fullmatch(frame.octets, found.at):
+            return self._append_first(tag, frame.octets, found.at)
         if self.state is State.NOT_AUTHENTICATED:
             fits = spec.command in {Login, Authenticate} and self._framing.fits(
                 MAX_LITERAL_BEFORE_LOGIN, MAX_LITERALS_BEFORE_LOGIN
@@ -400,7 +364,7 @@ class ImapServer:
             if frame.synchronising:
                 self.output.write(b"+ Ready for literal\r\n")
             return None
-        self._refuse(tag, Kind.BAD, "Literal too large or not expected", Word.TOOBIG)
+        self._bad(tag, "Literal too large or not expected", Word.TOOBIG)
         self._give_up_command()
         return None
 
@@ -409,12 +373,10 @@ class ImapServer:
             self._phase = _Phase.DISCARD
 
     def _poisoned(self, frame: Poisoned) -> None:
-        head = _HEAD.match(frame.head)
-        tag = head.group(1) if head is not None else _tag_of(frame.head)
         if frame.fault is Fault.BARE_LF:
-            self._refuse(tag, Kind.BAD, "Line must end with CR LF")
+            self._bad(tag_of(frame.head), "Line must end with CR LF")
         else:
-            self._refuse(tag, Kind.BAD, "Command line too long", Word.LIMIT)
+            self._bad(tag_of(frame.head), "Command line too long", Word.LIMIT)
 
     # --- APPEND ---------------------------------------------------------------------------------------------------
 
@@ -422,9 +384,9 @@ class ImapServer:
         cursor = Cursor(octets, at)
         try:
             mailbox = parse_append_mailbox(cursor)
-            message = _parse_append_message(cursor)
+            message = parse_append_message(cursor)
         except ParseError as error:
-            self._refuse(tag, Kind.BAD, f"Syntax error: {error}")
+            self._bad(tag, f"Syntax error: {error}")
             self._give_up_command()
             return None
         self._begin(tag, APPEND, None)
@@ -455,7 +417,7 @@ class ImapServer:
                 return AppendFinish(self._tag)
             case Announced(octets):
                 try:
-                    message = _parse_append_message(Cursor(octets))
+                    message = parse_append_message(Cursor(octets))
                 except ParseError as error:
                     tag = self._append_broken(f"Syntax error: {error}")
                     self._give_up_command()
@@ -470,17 +432,23 @@ class ImapServer:
     def _append_broken(self, text: str) -> bytes:
         tag = self._tag
         self._end_command()
-        self._refuse(tag, Kind.BAD, text)
+        self._bad(tag, text)
         return tag
 
     # --- answers --------------------------------------------------------------------------------------------------
 
-    def _refuse(self, tag: bytes | None, kind: Kind, text: str, code: Code | None = None) -> None:
+    def _bad(self, tag: bytes | None, text: str, code: Code | None = None) -> None:
+        self._refuse(Refusal(tag, Kind.BAD, text, code))
+
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer a command that never reaches the session; too many of these end the connection."""
-        if tag:
-            self.output.write(write_response(Tagged(tag, kind, text, code)))
+        if refusal.hang_up:
+            self._bye(refusal.text)
+            return
+        if refusal.tag is not None:
+            self.output.write(write_response(Tagged(refusal.tag, refusal.kind, refusal.text, refusal.code)))
         else:
-            self.output.write(write_response(Untagged(Kind.BAD, text, code)))
+            self.output.write(write_response(Untagged(refusal.kind, refusal.text, refusal.code)))
         self._errors += 1
         most = MAX_ERRORS_BEFORE_LOGIN if self.state is State.NOT_AUTHENTICATED else MAX_ERRORS
         if self._errors >= most:
@@ -587,16 +555,3 @@ class ImapServer:
         self.tls = True
         self._errors = 0
         self._end_command()
-
-
-def _tag_of(octets: bytes) -> bytes | None:
-    """The tag at the beginning of a command that has nothing else of sense."""
-    found = _TAG.match(octets)
-    if found is None or len(found.group()) > MAX_TAG:
-        return None
-    return found.group() if found.end() == len(octets) or octets[found.end()] == 0x20 else None
-
-
-def _parse_append_message(cursor: Cursor) -> AppendMessage:
-    cursor.expect(b" ")
-    return parse_append_message(cursor)
