@@ -330,6 +330,13 @@ class FetchData:
     sections: list[BodyData] = field(default_factory=list)
 
 
+@dataclass(slots=True, frozen=True)
+class UnknownData:
+    """An untagged response a client does not know, without ``* ``."""
+
+    octets: bytes
+
+
 Data = (
     CapabilityData
     | EnabledData
@@ -349,5 +356,5 @@ Data = (
 Response = Tagged | Untagged | Continue | Data
 """Everything ``ImapServer.send`` takes."""
 
-ClientEvent = Response | FetchData
+ClientEvent = Response | FetchData | UnknownData
 """Everything ``ImapClient.next_event`` gives."""
