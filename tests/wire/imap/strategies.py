@@ -1,0 +1,275 @@
+"""Random values, commands and responses in the canonical form that parsing gives back."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from postroom.model.flags import FlagChange
+from postroom.model.ids import Modseq
+from postroom.model.mailbox import SpecialUse
+from postroom.model.search import (
+    All,
+    BodyContains,
+    HasFlags,
+    HasKeyword,
+    HeaderContains,
+    InternalDay,
+    ModseqAtLeast,
+    SentDay,
+    Size,
+    TextContains,
+)
+from postroom.model.uidset import UidSet
+from postroom.wire.imap import commands as c
+from postroom.wire.imap import responses as r
+from postroom.wire.imap.search import (
+    AllOf,
+    Either,
+    Negated,
+    Numbers,
+    Recent,
+    SearchKey,
+    SearchReturn,
+    UidNumbers,
+    Within,
+)
+from postroom.wire.imap.values.dates import FIRST_DAY, LAST_DAY
+from postroom.wire.imap.values.flags import FlagList, ReportedFlags
+from postroom.wire.imap.values.sections import BodySection, FetchAtt, Section, SectionText
+from postroom.wire.imap.values.sequence import SequenceSet
+
+number = st.integers(0, 0xFFFFFFFF)
+nz_number = st.integers(1, 0xFFFFFFFF)
+number63 = st.integers(0, (1 << 63) - 1)
+nz_number63 = st.integers(1, (1 << 63) - 1)
+ATOM_CHARS = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '(){%*"\\]')
+atom = st.text(ATOM_CHARS, min_size=1, max_size=12)
+word = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ-0123456789", min_size=1, max_size=10)
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
+line = st.text([chr(code) for code in range(0x20, 0x7F)], min_size=1, max_size=40).filter(
+    lambda value: not value.startswith("[")
+)
+name = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
+mailbox = name.map(lambda value: "INBOX" if value.upper() == "INBOX" else value)
+tag = st.text(ATOM_CHARS.replace("+", ""), min_size=1, max_size=10).map(str.encode)
+flags = st.builds(
+    FlagList,
+    st.integers(0, 31),
+    st.lists(atom, max_size=3, unique_by=str.lower).map(tuple),
+)
+reported = st.builds(
+    ReportedFlags,
+    st.integers(0, 31),
+    st.lists(atom, max_size=3).map(tuple),
+    st.booleans(),
+    st.booleans(),
+    st.lists(st.sampled_from(["\\Foo", "\\Bar"]), max_size=2, unique=True).map(tuple),
+)
+sequence_set = st.lists(st.tuples(number, number), min_size=1, max_size=5).map(
+    lambda pairs: SequenceSet(tuple(pairs))
+)
+uid_set = st.lists(nz_number, min_size=1, max_size=6).map(UidSet.of)
+day = st.integers(FIRST_DAY, LAST_DAY)
+zone = st.integers(-99 * 60 - 59, 99 * 60 + 59)
+date_time = st.tuples(st.integers((FIRST_DAY + 5) * 86400, (LAST_DAY - 5) * 86400), zone)
+field_name = st.text([chr(code) for code in range(0x21, 0x7F) if code != 0x3A], min_size=1, max_size=12)
+
+sections = st.one_of(
+    st.builds(Section, st.lists(nz_number, max_size=4).map(tuple)),
+    st.builds(
+        Section,
+        st.lists(nz_number, max_size=4).map(tuple),
+        st.sampled_from([SectionText.HEADER, SectionText.TEXT]),
+    ),
+    st.builds(Section, st.lists(nz_number, min_size=1, max_size=4).map(tuple), st.just(SectionText.MIME)),
+    st.builds(
+        Section,
+        st.lists(nz_number, max_size=4).map(tuple),
+        st.sampled_from([SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT]),
+        st.lists(field_name, min_size=1, max_size=4, unique=True).map(tuple),
+    ),
+)
+body_sections = st.builds(BodySection, sections, st.none() | st.tuples(number, nz_number), st.booleans())
+fetch_items = st.lists(st.sampled_from(FetchAtt) | body_sections, min_size=1, max_size=6, unique=True).map(
+    tuple
+)
+
+BITS = [1, 2, 4, 8, 16]
+leaf_keys: st.SearchStrategy[SearchKey] = st.one_of(
+    st.just(All()),
+    st.just(Recent()),
+    st.builds(HasFlags, st.sampled_from(BITS), st.booleans()),
+    st.builds(HasKeyword, atom, st.booleans()),
+    st.builds(lambda value: InternalDay(since=value), day),
+    st.builds(lambda value: InternalDay(before=value), day),
+    st.builds(lambda value: InternalDay(value, value + 1), st.integers(FIRST_DAY, LAST_DAY)),
+    st.builds(lambda value: SentDay(since=value), day),
+    st.builds(lambda value: SentDay(before=value), day),
+    st.builds(lambda value: SentDay(value, value + 1), st.integers(FIRST_DAY, LAST_DAY)),
+    st.builds(lambda value: Size(over=value), number),
+    st.builds(lambda value: Size(under=value), number),
+    st.builds(ModseqAtLeast, number63.map(Modseq)),
+    st.builds(HeaderContains, st.sampled_from(["From", "To", "Cc", "Bcc", "Subject"]) | field_name, text),
+    st.builds(BodyContains, text),
+    st.builds(TextContains, text),
+    st.builds(Numbers, sequence_set),
+    st.builds(UidNumbers, sequence_set),
+    st.builds(Within, nz_number, st.booleans()),
+)
+search_keys: st.SearchStrategy[SearchKey] = st.recursive(
+    leaf_keys,
+    lambda keys: st.one_of(
+        st.builds(Negated, keys),
+        st.builds(Either, keys, keys),
+        st.lists(keys, min_size=2, max_size=4).map(lambda several: AllOf(tuple(several))),
+    ),
+    max_leaves=12,
+)
+
+status_items = st.lists(st.sampled_from(c.StatusItem), min_size=1, max_size=4, unique=True).map(tuple)
+
+
+def _is_extended(value: c.List) -> c.List:
+    needs = bool(value.select or value.returns or value.status or len(value.patterns) > 1)
+    return c.List(
+        value.reference, value.patterns, value.select, value.returns, value.status, value.extended or needs
+    )
+
+
+select_options = st.sampled_from(
+    [
+        c.ListSelect.NONE,
+        c.ListSelect.SUBSCRIBED,
+        c.ListSelect.REMOTE,
+        c.ListSelect.SPECIAL_USE,
+        c.ListSelect.SUBSCRIBED | c.ListSelect.RECURSIVEMATCH,
+        c.ListSelect.SUBSCRIBED | c.ListSelect.SPECIAL_USE | c.ListSelect.REMOTE,
+    ]
+)
+lists = st.builds(
+    c.List,
+    mailbox | st.just(""),
+    st.lists(mailbox | st.just("") | st.sampled_from(["*", "%", "a/%", "*ä"]), min_size=1, max_size=3).map(
+        tuple
+    ),
+    select_options,
+    st.integers(0, 7).map(c.ListReturn),
+    st.just(()) | status_items,
+    st.booleans(),
+).map(_is_extended)
+
+id_params = st.none() | st.lists(
+    st.tuples(st.text("abcdefgh-", min_size=1, max_size=20), st.none() | text), max_size=5
+).map(tuple)
+
+plain_commands: st.SearchStrategy[c.Command] = st.one_of(
+    st.sampled_from(
+        [c.Capability(), c.Noop(), c.Logout(), c.Namespace(), c.Check(), c.Close(), c.Unselect()]
+    ),
+    st.just(c.Expunge()),
+    st.builds(c.Login, text, text),
+    st.builds(c.Authenticate, word, st.none() | st.binary(max_size=40)),
+    st.builds(c.Id, id_params),
+    st.builds(c.Select, mailbox, st.booleans()),
+    st.builds(c.Examine, mailbox, st.booleans()),
+    st.builds(
+        c.Create,
+        mailbox,
+        st.lists(st.sampled_from([*SpecialUse, "\\Odd"]), max_size=3, unique=True).map(tuple),
+    ),
+    st.builds(c.Delete, mailbox),
+    st.builds(c.Rename, mailbox, mailbox),
+    st.builds(c.Subscribe, mailbox),
+    st.builds(c.Unsubscribe, mailbox),
+    lists,
+    st.builds(c.Lsub, mailbox | st.just(""), mailbox | st.sampled_from(["", "*", "%"])),
+    st.builds(c.Status, mailbox, status_items),
+    st.builds(c.Enable, st.lists(word, min_size=1, max_size=4, unique=True).map(tuple)),
+    st.builds(c.UidExpunge, sequence_set),
+    st.builds(
+        c.Search,
+        search_keys,
+        st.booleans(),
+        st.none() | st.integers(1, 15).map(SearchReturn),
+        st.sampled_from([None, "UTF-8"]),
+    ),
+    st.builds(c.Fetch, sequence_set, fetch_items, st.booleans(), st.none() | number63),
+    st.builds(
+        c.Store,
+        sequence_set,
+        st.sampled_from(FlagChange),
+        flags,
+        st.booleans(),
+        st.none() | number63,
+        st.booleans(),
+    ),
+    st.builds(c.Copy, sequence_set, mailbox, st.booleans()),
+    st.builds(c.Move, sequence_set, mailbox, st.booleans()),
+)
+appended = st.tuples(flags, st.none() | date_time, st.binary(max_size=300)).map(
+    lambda parts: (c.AppendMessage(len(parts[2]), parts[0], parts[1]), parts[2])
+)
+appends = st.builds(c.Append, mailbox, st.lists(appended, min_size=1, max_size=3).map(tuple))
+
+codes: st.SearchStrategy[r.Code | None] = st.one_of(
+    st.none(),
+    st.sampled_from(r.Word),
+    st.builds(r.UidNext, nz_number),
+    st.builds(r.UidValidity, nz_number),
+    st.builds(r.Unseen, nz_number),
+    st.builds(r.HighestModseq, nz_number63),
+    st.builds(r.Modified, sequence_set),
+    st.builds(r.PermanentFlags, reported),
+    st.builds(r.BadCharset, st.lists(word, max_size=3).map(tuple)),
+    st.builds(r.CapabilityCode, st.lists(word, min_size=1, max_size=4).map(tuple)),
+    st.builds(r.AppendUid, nz_number, uid_set),
+    st.builds(r.CopyUid, nz_number, uid_set, uid_set),
+    st.builds(
+        r.OtherCode,
+        st.just("X-ODD"),
+        st.none() | st.text("abc 123", min_size=1, max_size=8).map(str.strip).filter(bool),
+    ),
+)
+tagged_kinds = st.sampled_from([r.Kind.OK, r.Kind.NO, r.Kind.BAD])
+spaces = st.none() | st.lists(
+    st.tuples(mailbox | st.just(""), st.none() | st.sampled_from(["/", ".", "\\", '"'])),
+    min_size=1,
+    max_size=2,
+).map(tuple)
+responses: st.SearchStrategy[r.Response] = st.one_of(
+    st.builds(r.Tagged, tag, tagged_kinds, line, codes),
+    st.builds(r.Untagged, st.sampled_from(r.Kind), line, codes),
+    st.builds(r.Continue, line),
+    st.builds(r.CapabilityData, st.lists(word, min_size=1, max_size=4).map(tuple)),
+    st.builds(r.EnabledData, st.lists(word, max_size=3).map(tuple)),
+    st.builds(r.IdData, id_params),
+    st.builds(
+        r.ListData,
+        st.lists(st.sampled_from(["\\HasChildren", "\\Noselect", "\\Sent"]), max_size=3).map(tuple),
+        st.none() | st.sampled_from(["/", "\\"]),
+        mailbox,
+        st.none() | st.lists(st.sampled_from(["SUBSCRIBED"]), max_size=1).map(tuple),
+        st.booleans(),
+    ),
+    st.builds(r.NamespaceData, spaces, spaces, spaces),
+    st.builds(
+        r.StatusData,
+        mailbox,
+        st.lists(st.tuples(st.sampled_from(c.StatusItem), st.none() | number63), max_size=4).map(tuple),
+    ),
+    st.builds(r.SearchData, st.lists(nz_number, max_size=6).map(tuple), st.none() | nz_number63),
+    st.builds(
+        r.EsearchData,
+        st.none() | tag,
+        st.booleans(),
+        st.none() | nz_number,
+        st.none() | nz_number,
+        st.none() | uid_set,
+        st.none() | number,
+        st.none() | nz_number63,
+    ),
+    st.builds(r.FlagsData, reported),
+    st.builds(r.Exists, number),
+    st.builds(r.RecentCount, number),
+    st.builds(r.Expunged, nz_number),
+)
