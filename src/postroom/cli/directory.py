@@ -1,0 +1,35 @@
+"""The directory of accounts, opened with the settings in effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from postroom.cli.target import current
+from postroom.config.settings import Auth, Settings
+from postroom.store.directory import Directory, PasswordScheme
+
+
+def password_scheme(auth: Auth) -> PasswordScheme:
+    """How new passwords are hashed."""
+    return PasswordScheme(
+        time_cost=auth.argon2_time,
+        memory=auth.argon2_memory // 1024,
+        parallelism=auth.argon2_parallelism,
+        scram_iterations=auth.scram_iterations,
+    )
+
+
+@contextmanager
+def open_directory(settings: Settings | None = None) -> Iterator[Directory]:
+    """The directory of the data directory that the command line names, which must have been made.
+
+    Raises Failed, ConfigErrors, Unavailable.
+    """
+    data = current().data(settings)
+    chosen = settings or current().settings()
+    directory = Directory(data.directory, password_scheme(chosen.auth))
+    try:
+        yield directory
+    finally:
+        directory.close()

@@ -1,0 +1,69 @@
+"""The mail store, opened by a command while no server runs on the data directory.
+
+Invariants: one process works on a data directory at a time: while a server runs, a command that writes mail says so and
+does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from postroom.cli.exits import Exit, Failed
+from postroom.cli.target import current
+from postroom.config.settings import Settings
+from postroom.model.account import Account
+from postroom.store.api import MailStore
+from postroom.store.directory import Directory, NoSuchEntry
+
+Result = TypeVar("Result")
+Work = Callable[[Directory, MailStore], Awaitable[Result]]
+
+
+def with_store(work: Work[Result], settings: Settings | None = None) -> Result:
+    """Run ``work`` with the directory and the store. Raises Failed when a server runs, and whatever ``work`` raises."""
+    chosen = settings or current().settings()
+    current().data(chosen)
+    return asyncio.run(_with_store(work, chosen))
+
+
+async def _with_store(work: Work[Result], settings: Settings) -> Result:
+    from postroom import app
+
+    try:
+        opened = app.open_offline(settings)
+        async with opened as offline:
+            return await work(offline.directory, offline.store)
+    except app.AlreadyRunning as error:
+        raise Failed(
+            "a server is running on this data directory",
+            Exit.TRY_AGAIN,
+            "stop it for the time of this command",
+        ) from error
+
+
+def find_account(directory: Directory, name: str) -> Account:
+    """The account of a name. Raises NoSuchEntry, saying what may have been meant."""
+    account = directory.account(name)
+    if account is None:
+        import difflib
+
+        known = [each.name for each in directory.accounts()]
+        close = difflib.get_close_matches(name, known, n=1)
+        raise NoSuchEntry(f"No account {name}" + (f"; did you mean {close[0]}?" if close else ""))
+    return account
+
+
+def make_mailboxes(accounts: list[Account], settings: Settings | None = None) -> None:
+    """Give new accounts their mailboxes now; when a server runs, it does so at the first login or delivery."""
+
+    async def work(_directory: Directory, store: MailStore) -> None:
+        for account in accounts:
+            await store.create_account(account.id, account.quota)
+
+    try:
+        with_store(work, settings)
+    except Failed as error:
+        if error.code is not Exit.TRY_AGAIN:
+            raise

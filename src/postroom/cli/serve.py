@@ -1,0 +1,87 @@
+"""``postroom serve`` and ``postroom run``: the server in the foreground."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from postroom.cli.init import DEFAULT_DATA_DIR, ensure_tls, first_account, make_first_account, prepare
+from postroom.cli.output import console, say
+from postroom.cli.status import read_status, show
+from postroom.cli.target import Target, choose, current
+from postroom.config import logging
+from postroom.config.certificate import fingerprint
+from postroom.config.paths import DataDir
+from postroom.config.settings import Settings
+
+DEFAULT_BASE_PORT: Final = 20_000
+
+
+def serve() -> int:
+    """Serve in the foreground until SIGTERM or Ctrl-C.
+
+    The data directory must have been made with `postroom init`.
+    """
+    settings = current().settings()
+    current().data(settings)
+    logging.configure(settings.log)
+    ensure_tls(settings)
+    from postroom import app
+
+    return app.serve(settings)
+
+
+def run(
+    *,
+    base_port: Annotated[int | None, Parameter(name="--base-port")] = None,
+    account: str = "user@example.test",
+) -> int:
+    """Set up what is missing, show what to type into a mail program, and serve.
+
+    It stays in the foreground until SIGTERM or Ctrl-C. The data directory is ./data unless one is named. A second start
+    keeps everything.
+
+    Parameters
+    ----------
+    base_port
+        Added to the standard ports: 20000, or what was chosen at the first start.
+    account
+        The account to make at the first start, with its domain.
+    """
+    target = current()
+    if target.config is None and target.data_dir is None:
+        choose(Target(None, DEFAULT_DATA_DIR))
+    first_start = current().config_file() is None
+    settings = prepare(base_port=DEFAULT_BASE_PORT if first_start and base_port is None else base_port)
+    _first_account(settings, account)
+    logging.configure(settings.log)
+    from postroom import app
+
+    return app.serve(settings, on_ready=lambda: _announce(settings))
+
+
+def _first_account(settings: Settings, name: str) -> None:
+    """Make the account, unless this postroom has accounts of its own already."""
+    from postroom.cli.directory import open_directory
+
+    first = first_account(DataDir(settings.data_dir))
+    with open_directory(settings) as directory:
+        populated = next(directory.accounts(), None) is not None
+    if not populated:
+        wanted = first.name if first else name
+        make_first_account(settings, wanted.rpartition("@")[2], wanted)
+
+
+def _announce(settings: Settings) -> None:
+    """What a person needs to connect, once every port answers."""
+    found = read_status(settings)
+    console().print()
+    show(found)
+    data = DataDir(settings.data_dir)
+    if settings.tls.certificate == data.certificate:
+        say(f"The certificate is self-signed: {data.certificate}")
+        say(f"  SHA-256 {fingerprint(data.certificate)}")
+    if found.metrics:
+        say(f"Metrics: {found.metrics}/metrics")
+    say("Ctrl-C stops it.")
