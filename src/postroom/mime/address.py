@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_ADDRESSES: Final = 10_000
+MAX_TOKENS: Final = 200_000
+"""Words and marks that are read where addresses are not in the usual form: twenty for each of them."""
+
 MAX_LIST: Final = 1 << 20
 """Octets of an address field that are read."""
 
@@ -32,22 +35,36 @@ class Entry:
     domain: bytes | None
 
 
-# The two forms nearly all mail uses; anything else goes the long way.
-_ATOM: Final = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+"
+class Budget:
+    """What may still be read, of one field or of all fields of a message together (threats: MIME bombs)."""
+
+    __slots__ = ("addresses", "over", "tokens")
+
+    def __init__(self, addresses: int = MAX_ADDRESSES, tokens: int = MAX_TOKENS) -> None:
+        self.addresses = addresses
+        self.tokens = tokens
+        self.over = False
+
+
+# The two forms nearly all mail uses; anything else goes the long way. Possessive: no attempt looks back.
+_ATOM: Final = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]++"
+_PHRASE: Final = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~. \t-]*+"
 _SIMPLE: Final = re.compile(
-    rb'[ \t]*(?:"([^"\\\r\n\x80-\xff]*)"|([A-Za-z0-9!#$%&\'*+/=?^_`{|}~. \t-]*))[ \t]*<('
+    rb'[ \t]*+(?:"([^"\\\x00\r\n\x80-\xff]*+)"[ \t]*+|('
+    + _PHRASE
+    + rb"))<("
     + _ATOM
     + rb")@("
     + _ATOM
-    + rb")>[ \t]*(,|\Z)"
+    + rb")>[ \t]*+(,|\Z)"
 )
-_BARE: Final = re.compile(rb"[ \t]*(" + _ATOM + rb")@(" + _ATOM + rb")[ \t]*(,|\Z)")
+_BARE: Final = re.compile(rb"[ \t]*+(" + _ATOM + rb")@(" + _ATOM + rb")[ \t]*+(,|\Z)")
 
 _TOKEN: Final = re.compile(
-    rb'"([^"\\]*(?:\\.[^"\\]*)*)(?:"|\\?\Z)'  # 1 quoted string, closed or not
-    rb"|(\[[^\]\\]*(?:\\.[^\]\\]*)*(?:\]|\\?\Z))"  # 2 domain literal
-    rb'|([^\s"(),:;<>@\[\]\\]+)'  # 3 atoms and dots
-    rb"|(\s+)"  # 4 white space
+    rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"|\\?\Z)'  # 1 quoted string, closed or not
+    rb"|(\[[^\]\\]*+(?:\\.[^\]\\]*+)*+(?:\]|\\?\Z))"  # 2 domain literal
+    rb'|([^\s"(),:;<>@\[\]\\]++)'  # 3 atoms and dots
+    rb"|(\s++)"  # 4 white space
     rb"|(.)",  # 5 special
     re.DOTALL,
 )
@@ -58,14 +75,19 @@ _RUNS: Final = re.compile(rb"[ \t\r\n]+")
 
 def unescape(value: bytes) -> bytes:
     """Quoted pairs resolved (RFC 5322 §3.2.1)."""
-    return _ESCAPED.sub(rb"\1", value) if b"\\" in value else value
+    # split() keeps what the group took, so joining leaves out the backslashes alone
+    return b"".join(_ESCAPED.split(value)) if b"\\" in value else value
 
 
-def comment_end(value: bytes, pos: int) -> int:
+def _comment_end(value: bytes, pos: int, budget: Budget) -> int:
     """The offset behind the comment that opens at ``pos``; the end of the value when it never closes."""
     depth = 0
     skip = -1
     for match in _COMMENT.finditer(value, pos):
+        budget.tokens -= 1
+        if budget.tokens <= 0:
+            budget.over = True
+            break
         at = match.start()
         if at == skip:
             continue
@@ -92,6 +114,7 @@ class _Reader:
         "domain",
         "entries",
         "in_group",
+        "in_route",
         "limit",
         "local",
         "name",
@@ -112,9 +135,10 @@ class _Reader:
         self.name: bytes | None = None
         self.comment: bytes | None = None
         self.route: bytes | None = None
-        self.local = b""
+        self.local: list[bytes] = []
         self.domain: list[bytes] = []
         self.at = False  # behind "@"
+        self.in_route = False  # in "<@a,@b:" (RFC 5322 §4.4 obs-route)
         self.angle = False  # behind "<"
         self.closed = False  # behind ">"
 
@@ -149,7 +173,7 @@ class _Reader:
     def flush(self) -> None:
         """The address is complete: add it if there is one."""
         if self.angle or self.at:
-            local = self.local if self.at or self.closed else self.dotted()
+            local = b"".join(self.local) if self.at or self.closed else self.dotted()
             name = self.name if self.name is not None else self.comment
             domain = b"".join(self.domain)
             if local or domain or name is not None:
@@ -164,8 +188,8 @@ class _Reader:
         elif mark == b">":
             if self.angle and not self.closed:
                 if not self.at:
-                    self.local = self.dotted()
-                self.words, self.space, self.closed = [], False, True
+                    self.local = [self.dotted()]
+                self.words, self.space, self.closed, self.in_route = [], False, True, False
         elif mark == b"@":
             self.at_sign()
         elif mark == b":":
@@ -176,14 +200,10 @@ class _Reader:
                 self.add(Entry(None, None, None, None))
                 self.in_group = False
         elif mark == b",":
-            if self.in_route():
+            if self.in_route:
                 self.domain.append(mark)
             else:
                 self.flush()
-
-    def in_route(self) -> bool:
-        """Whether the cursor is in ``<@a,@b:`` (RFC 5322 §4.4 obs-route)."""
-        return self.angle and self.at and not self.local and not self.closed
 
     def open_angle(self) -> None:
         if self.closed:  # quirk: senders that forget the comma between two addresses
@@ -193,34 +213,36 @@ class _Reader:
         elif not self.angle:
             phrase = self.phrase()
             if self.at:  # quirk: an address without quotes as display name: a@b <a@b>
-                phrase = self.local + b"@" + b"".join(self.domain)
+                phrase = b"".join([*self.local, b"@", *self.domain])
             self.name = phrase or None
         self.words, self.domain, self.space = [], [], False
-        self.local, self.at, self.angle = b"", False, True
+        self.local, self.at, self.angle, self.in_route = [], False, True, False
 
     def at_sign(self) -> None:
         if self.closed:
             words = self.words
             self.flush()
             self.words = words
-        if self.in_route():
+        if self.in_route:
             self.domain.append(b"@")
             return
         if self.at:
-            self.local += b"@" + b"".join(self.domain)
+            self.local += (b"@", *self.domain)
         else:
-            self.local = self.dotted()
-            if b" " in self.local and b" " in self.words and not self.angle:
+            local = self.dotted()
+            self.local = [local]
+            self.in_route = self.angle and not local
+            if b" " in local and b" " in self.words and not self.angle:
                 # quirk: a name before an address without angle brackets: Mary Smith mary@example.net
                 last = len(self.words) - 1 - self.words[::-1].index(b" ")
                 self.name = b"".join(self.words[:last])
-                self.local = b"".join(self.words[last + 1 :])
+                self.local = self.words[last + 1 :]
         self.words, self.domain, self.space, self.at = [], [], False, True
 
     def colon(self) -> None:
-        if self.in_route():
+        if self.in_route:
             self.route = b"@" + b"".join(self.domain)
-            self.words, self.domain, self.at, self.space = [], [], False, False
+            self.words, self.domain, self.at, self.space, self.in_route = [], [], False, False, False
         elif not self.in_group and not self.at and not self.angle:
             name = self.phrase()
             self.clear()
@@ -228,11 +250,16 @@ class _Reader:
             self.add(Entry(None, None, name, None))
 
 
-def _read_slowly(value: bytes, limit: int) -> list[Entry]:
+def _read_slowly(value: bytes, budget: Budget) -> list[Entry]:
+    limit = budget.addresses
     reader = _Reader(limit)
     pos, size = 0, len(value)
     match_token = _TOKEN.match
     while pos < size and len(reader.entries) < limit:
+        if budget.tokens <= 0:
+            budget.over = True
+            break
+        budget.tokens -= 1
         match = match_token(value, pos)
         if match is None:  # cannot be: the last alternative takes any octet
             break
@@ -247,13 +274,15 @@ def _read_slowly(value: bytes, limit: int) -> list[Entry]:
         elif kind == 2:
             reader.word(match[2])
         elif match[5] == b"(":
-            pos = comment_end(value, match.start())
+            pos = _comment_end(value, match.start(), budget)
             if reader.comment is None:
                 inner = value[match.start() + 1 : pos - 1 if value[pos - 1 : pos] == b")" else pos]
                 reader.comment = _RUNS.sub(b" ", unescape(inner)).strip() or None
             reader.space = True
         else:
             reader.special(match[5])
+    else:
+        budget.over |= pos < size
     reader.flush()
     if reader.in_group:
         if len(reader.entries) >= limit:  # the closing mark must fit: clients count them
@@ -266,8 +295,9 @@ Simple = tuple[bytes | None, bytes, bytes]
 """Name, local part and domain of an address in one of the two usual forms: ASCII, nothing in it to escape."""
 
 
-def read_simple(value: bytes, limit: int) -> tuple[list[Simple], int]:
+def read_simple(value: bytes, budget: Budget) -> tuple[list[Simple], int]:
     """The addresses in usual form at the beginning of a list, and where the first other one starts."""
+    limit = budget.addresses
     found: list[Simple] = []
     pos, size = 0, len(value)
     simple, bare = _SIMPLE.match, _BARE.match
@@ -286,15 +316,27 @@ def read_simple(value: bytes, limit: int) -> tuple[list[Simple], int]:
                 break
             found.append((None, match[1], match[2]))
         pos = match.end()
+    budget.addresses -= len(found)
     return found, pos
 
 
-def parse_address_list(value: bytes, limit: int = MAX_ADDRESSES) -> list[Entry]:
-    """The addresses of an unfolded field value, at most ``limit`` entries, group marks included."""
+def parse_address_list(value: bytes, budget: Budget | None = None) -> list[Entry]:
+    """The addresses of an unfolded field value, as many as the budget allows, group marks included.
+
+    What is read is taken off the budget; ``budget.over`` tells that something was left out.
+    """
+    if budget is None:
+        budget = Budget()
     if len(value) > MAX_LIST:
         value = value[:MAX_LIST]
-    found, pos = read_simple(value, limit)
+        budget.over = True
+    found, pos = read_simple(value, budget)
     entries = [Entry(name, None, local, domain) for name, local, domain in found]
-    if pos < len(value) and len(entries) < limit:
-        entries += _read_slowly(value[pos:], limit - len(entries))
+    if pos < len(value):
+        if budget.addresses > 0:
+            more = _read_slowly(value[pos:], budget)
+            budget.addresses -= len(more)
+            entries += more
+        else:
+            budget.over = True
     return entries

@@ -86,6 +86,8 @@ def parse_date(value: bytes) -> Instant | None:
     """A Date field's value (RFC 5322 §3.3, §4.3), or None. A date without a time means midnight."""
     if len(value) > 1000:
         value = value[:1000]
+    if b"  " in value or b"\t" in value:
+        value = b" ".join(value.split())  # single spaces leave the patterns nothing to try twice
     match = _DATE.match(value)
     if match is None or (match[4] is None and b"(" in value):
         if b"(" in value:

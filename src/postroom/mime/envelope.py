@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from postroom.mime.address import MAX_ADDRESSES, Entry, parse_address_list, read_simple
+from postroom.mime.address import Budget, Entry, parse_address_list, read_simple
 from postroom.mime.nstring import NIL, quoted
 from postroom.mime.words import encode_words
 
@@ -43,13 +43,21 @@ _SHORT: Final = 4096
 
 
 class EnvelopeWriter:
-    """Renders one envelope and remembers what it spent: ``over`` is set when a limit cut something off."""
+    """Renders the envelopes of a message and of those inside it, with one budget for all of them.
 
-    __slots__ = ("_addresses", "over")
+    ``over`` is set when a limit cut something off.
+    """
+
+    __slots__ = ("_budget", "_over")
 
     def __init__(self) -> None:
-        self.over = False
-        self._addresses = MAX_ADDRESSES
+        self._over = False
+        self._budget = Budget()
+
+    @property
+    def over(self) -> bool:
+        """Whether anything was left out of any envelope."""
+        return self._over or self._budget.over
 
     def render(self, fields: Mapping[bytes, list[bytes]]) -> bytes:
         """``fields``: unfolded values by lower-case name (postroom.mime.header.pick)."""
@@ -78,7 +86,7 @@ class EnvelopeWriter:
             return NIL
         value = values[0]
         if len(value) > MAX_TEXT:
-            self.over = True
+            self._over = True
             value = value[:MAX_TEXT]
         return quoted(value)
 
@@ -99,20 +107,14 @@ class EnvelopeWriter:
             rendered = self._short_list(value)
             if rendered is not None and len(rendered) <= budget:
                 return rendered
-        entries = parse_address_list(value, self._addresses)
-        if not entries:
-            return NIL
-        self._addresses -= len(entries)
-        if self._addresses <= 0:
-            self.over = True
-            self._addresses = 1
+        entries = parse_address_list(value, self._budget)
         texts: list[bytes] = []
         in_group = False
         for entry in entries:
             text = render_address(entry)
             budget -= len(text)
             if budget < 0:
-                self.over = True
+                self._over = True
                 if in_group:
                     texts.append(_GROUP_END)
                 break
@@ -123,10 +125,11 @@ class EnvelopeWriter:
 
     def _short_list(self, value: bytes) -> bytes | None:
         """A list of nothing but usual addresses, without the detour over entries; None for any other."""
-        found, end = read_simple(value, self._addresses)
+        budget = self._budget
+        found, end = read_simple(value, budget)
         if end < len(value) or not found:
+            budget.addresses += len(found)
             return None
-        self._addresses = max(self._addresses - len(found), 1)
         return b"(%b)" % b"".join(
             [
                 b'(NIL NIL "%b" "%b")' % (local, domain)

@@ -20,9 +20,14 @@ from postroom.mime.words import decode_words
 
 MAX_PARAMETERS: Final = 64
 
+MAX_VALUE: Final = 1 << 16
+"""Octets of a value that are read."""
+
+# Possessive throughout: what a repetition took it never gives back, so no attempt costs more than its octets.
 # token "=" (quoted-string / everything up to the next semicolon): tolerant of spaces and specials in unquoted values.
+_GAP: Final = re.compile(rb"[\s;]*+")
 _PARAMETER: Final = re.compile(
-    rb'[\s;]*([^\s=;"]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)("|\\?\Z)|([^;]*))', re.DOTALL
+    rb'([^\s=;"]++)\s*+=\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)("|\\?\Z)|([^;]*+))', re.DOTALL
 )
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _COMMENT_MARK: Final = re.compile(rb'[()"\\]')
@@ -74,14 +79,17 @@ def strip_comments(value: bytes) -> bytes:
 
 def parse_parameterised(value: bytes) -> Parameterised:
     """A Content-Type or Content-Disposition value, unfolded (RFC 2045 §5.1, RFC 2183 §2)."""
-    value = strip_comments(value)
+    result_over = len(value) > MAX_VALUE
+    value = strip_comments(value[:MAX_VALUE])
     main, semicolon, _ = value.partition(b";")
-    result = Parameterised(main.strip().lower().decode("latin-1"))
+    result = Parameterised(main.strip().lower().decode("latin-1"), over=result_over)
     if not semicolon:
         return result
     pairs: list[tuple[bytes, bytes]] = []
     pos, size = len(main) + 1, len(value)
     while pos < size:
+        gap = _GAP.match(value, pos)
+        pos = gap.end() if gap is not None else pos
         match = _PARAMETER.match(value, pos)
         if match is None:
             pos = value.find(b";", pos) + 1
@@ -95,7 +103,7 @@ def parse_parameterised(value: bytes) -> Parameterised:
         if text is None:
             text = match[4].strip()
         elif b"\\" in text:
-            text = _ESCAPED.sub(rb"\1", text)
+            text = b"".join(_ESCAPED.split(text))
         pairs.append((match[1].lower(), text))
         pos = match.end()
         if match[2] is not None:  # what stands between a closing quote and the next semicolon is nobody's

@@ -97,7 +97,7 @@ class _ContentType:
         words = sub.split(None, 1)
         self.type = main.strip()[:127]
         self.subtype = words[0][:127] if words else ""
-        if not slash or not self.subtype or not self.type or " " in self.type:
+        if not slash or not self.subtype or len(self.type.split()) != 1:
             self.type = ""
         self.boundary = parsed.boundary
         self.params = parsed.params
@@ -157,6 +157,7 @@ class Scanner:
         "_text_room",
         "_threshold",
         "_truncated",
+        "_writer",
     )
 
     def __init__(self, *, block: int = BLOCK) -> None:
@@ -191,6 +192,7 @@ class Scanner:
         self._raws: list[bytes] = []
         self._search_complete = True
         self._preview = ""
+        self._writer = EnvelopeWriter()
         self._envelope = EMPTY_ENVELOPE
         self._found: dict[bytes, list[bytes]] = {}
 
@@ -445,9 +447,7 @@ class Scanner:
             self._truncated = True
         self._add_text(text)
         if frame.is_message:
-            writer = EnvelopeWriter()
-            envelope = writer.render(found)
-            self._truncated |= writer.over
+            envelope = self._writer.render(found)
             if at_root:
                 self._envelope, self._found = envelope, found
             else:
@@ -611,7 +611,7 @@ class Scanner:
             preview=self._preview,
             search_text=search,
             search_complete=self._search_complete,
-            truncated=self._truncated,
+            truncated=self._truncated or self._writer.over,
             has_8bit_header=self._eight_bit,
         )
 

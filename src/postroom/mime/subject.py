@@ -14,6 +14,7 @@ MAX_SUBJECT: Final = 1 << 14
 """Characters of a subject that are looked at."""
 
 MAX_REFERENCES: Final = 1000
+MAX_REFERENCES_OCTETS: Final = 1 << 17
 
 _SPACES: Final = re.compile(r"[ \t\r\n]+")
 _BLOB: Final = re.compile(r"\[[^\[\]]*\] *")
@@ -66,7 +67,7 @@ def base_subject(subject: str) -> str:
 def message_ids(value: bytes) -> tuple[str, ...]:
     """The msg-ids of a field value without angle brackets, in order, each once (RFC 5322 §3.6.4)."""
     found: dict[str, None] = {}
-    for match in _MSG_ID.finditer(value):
+    for match in _MSG_ID.finditer(value, 0, MAX_REFERENCES_OCTETS):
         text = match[1]
         if b" " in text or b"\t" in text:
             text = b"".join(text.split())
