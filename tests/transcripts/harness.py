@@ -23,7 +23,7 @@ A case is a text file: a header of ``key: value`` lines, an empty line, then ste
     @ words        anything else is given to the scene (``@2 words`` for connection 2)
 
 ``needs: whole`` says that the input must not be split; everything else is played whole, octet by octet and split at
-random. At the end nothing may be left unsaid.
+random. ``needs: bug`` says that an exception will reach the driver, otherwise none may. At the end nothing may be left unsaid.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from postroom.session.transport import Peer, Session, TlsInfo
 from postroom.wire.events import Engine, Sentinel
@@ -370,8 +370,8 @@ class Play:
             for connection in self.connections.values():
                 await connection.gone()
             await self._scene.close()
-        for connection in self.connections.values():
-            assert not connection.bugs, f"{self._case.path}: {connection.bugs!r}"
+        bugs = [bug for connection in self.connections.values() for bug in connection.bugs]
+        assert bool(bugs) == ("bug" in self._case.needs), f"{self._case.path}: {bugs!r}"
 
     async def _steps(self) -> None:
         waiting: dict[int, bytearray] = {}
@@ -421,15 +421,13 @@ class Play:
                 while not self._matches(step, self._line(step, connection, 0)):
                     pass
             case "{":
-                for _ in step.group:
+                expected = list(step.group)
+                while expected:
                     line = self._line(step, connection, 0)
-                    for other in step.group:
-                        if self._matches(other, line):
-                            step.group.remove(other)
-                            break
-                    else:
+                    found = next((each for each in expected if self._matches(each, line)), None)
+                    if found is None:
                         self._fail(step, f"not among those expected: {line!r}")
-                assert not step.group
+                    expected.remove(found)
             case _:
                 await self._direct(step, connection)
 
@@ -498,5 +496,5 @@ class Play:
             octets = octets.replace(f"<{name}>".encode(), value.encode("latin-1"))
         return octets
 
-    def _fail(self, step: Step, why: str) -> None:
+    def _fail(self, step: Step, why: str) -> NoReturn:
         raise AssertionError(f"{self._case.path}:{step.line}: {why}")

@@ -1,0 +1,147 @@
+"""A POP3 server for transcripts: one directory, a store of its own for each case, faults on demand.
+
+The connection is over TLS unless the case needs ``clear`` or ``clear-allowed``. Accounts: alice@example.org and
+bob@example.org with the password "correct horse battery", carol@example.org with the same but disabled, and
+émile@example.org with "pässwört mit raum". ``given``:
+
+    mail 3              that many small messages for alice
+    message text        one message, with Python's escapes
+    large 300000        one message of about so many octets, lines beginning with dots among them
+
+Directives: ``fail expunge|lock|read|snapshot`` (Unavailable from then on), ``mend``, ``corrupt 70000`` (octets end there),
+``expunge 2`` (as IMAP would), ``deliver`` (a message arrives), ``bug`` (the next store access is broken), ``lock``
+(somebody holds alice's maildrop), ``left 2`` (so many messages are in alice's INBOX), ``locked``, ``unlocked``,
+``free``, ``broken`` (what was said last has no end), ``slept 2.0`` (the tarpit's delays so far).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from postroom.model.ids import AccountId
+from postroom.model.uidset import UidSet
+from postroom.session.attempts import AttemptLimits, Attempts
+from postroom.session.authentication import Authenticator
+from postroom.session.pop3 import Pop3Session
+from postroom.session.transport import Session, TlsInfo
+from postroom.store.directory import Directory, NewAccount, PasswordScheme
+from postroom.wire.events import Engine
+from postroom.wire.pop3.server import Pop3Server
+from tests.session.pop3.stores import FaultyStore, fill, fresh_store
+from tests.support.inline import InlineExecutor
+from tests.transcripts.harness import Case, FakeClock, FakeTransport
+
+PASSWORD = "correct horse battery"
+CHEAP = PasswordScheme(time_cost=1, memory=8, parallelism=1, scram_iterations=4096)
+TLS = TlsInfo("TLSv1.3", "TLS_AES_128_GCM_SHA256")
+
+
+def make_directory(path: Path) -> Directory:
+    """The accounts named above."""
+    directory = Directory(path, CHEAP)
+    directory.add_domain("example.org")
+    directory.import_accounts(
+        [
+            NewAccount("alice@example.org", PASSWORD),
+            NewAccount("bob@example.org", PASSWORD),
+            NewAccount("carol@example.org", PASSWORD, enabled=False),
+            NewAccount("émile@example.org", "pässwört mit raum"),
+        ]
+    )
+    return directory
+
+
+def given_messages(case: Case) -> list[bytes]:
+    """What alice finds."""
+    messages: list[bytes] = []
+    for line in case.given:
+        kind, _, rest = line.partition(" ")
+        match kind:
+            case "mail":
+                messages += [
+                    f"From: bob@example.org\r\nSubject: number {n}\r\n\r\nHello {n}\r\n".encode()
+                    for n in range(1, int(rest) + 1)
+                ]
+            case "message":
+                messages.append(rest.encode().decode("unicode_escape").encode("latin-1"))
+            case "large":
+                line_ = b".dot\r\n..two\r\n" + b"x" * 76 + b"\r\n"
+                messages.append(b"Subject: large\r\n\r\n" + line_ * (int(rest) // len(line_)))
+            case _:
+                raise ValueError(f"{case.path}: given: {line}")
+    return messages
+
+
+class Pop3Scene:
+    """One server."""
+
+    def __init__(self, case: Case, directory: Directory, clock: FakeClock) -> None:
+        self._case = case
+        account = directory.account("alice@example.org")
+        assert account is not None
+        self._alice: AccountId = account.id
+        self.store: FaultyStore | None = None
+        self._clock = clock
+        self.executor = InlineExecutor(clock)
+        limits = AttemptLimits(exempt=("192.0.2.0/24",)) if "limits" not in case.needs else AttemptLimits()
+        self._authenticator = Authenticator(directory, self.executor, Attempts(limits))
+        self._lease: Any = None
+
+    async def prepare(self) -> None:
+        """Deliver what is given."""
+        self.store = FaultyStore(fresh_store())
+        await fill(self.store, self._alice, given_messages(self._case))
+
+    def open(self, transport: FakeTransport) -> tuple[Engine[Any], Session]:
+        assert self.store is not None
+        needs = self._case.needs
+        transport.tls = None if needs & {"clear", "clear-allowed"} else TLS
+        transport.cleartext_auth_allowed = "clear-allowed" in needs
+        engine = Pop3Server()
+        session = Pop3Session(
+            transport, engine, self.store, self._authenticator, stls="no-certificate" not in needs
+        )
+        return engine, session
+
+    async def directive(self, connection: FakeTransport, words: list[str]) -> None:
+        store = self.store
+        assert store is not None
+        match words:
+            case ["fail", what]:
+                store.failing.add(what)
+            case ["mend"]:
+                store.failing.clear()
+            case ["corrupt", offset]:
+                store.octets_end = int(offset)
+            case ["bug"]:
+                store.failing.add("bug")
+            case ["expunge", number]:
+                inbox = store.mailbox(self._alice, "INBOX")
+                uid = store.uids(self._alice, inbox.id)[int(number) - 1]
+                await store.expunge(self._alice, inbox.id, UidSet.of((uid,)), only_deleted=False)
+            case ["deliver"]:
+                await fill(store, self._alice, [b"Subject: late\r\n\r\nlate\r\n"])
+            case ["lock"]:
+                self._lease = await store.lock_maildrop(self._alice)
+            case ["free"]:
+                await self._lease.release()
+            case ["locked"]:
+                assert store.leases == {self._alice}
+            case ["unlocked"]:
+                assert not store.leases
+            case ["left", count]:
+                inbox = store.mailbox(self._alice, "INBOX")
+                assert len(store.uids(self._alice, inbox.id)) == int(count)
+            case ["broken"]:
+                assert b"\r\n.\r\n" not in connection.output
+                connection.output.clear()
+            case ["slept", *seconds]:
+                assert self.executor.slept == [float(each) for each in seconds]
+            case _:
+                raise ValueError(f"{self._case.path}: @ {words}")
+
+    async def close(self) -> None:
+        if self.store is not None:
+            assert not self.store.leases or self._lease is not None, "a maildrop is still locked"
+            await self.store.close()
