@@ -1,7 +1,7 @@
 """Kill -9 of the whole process tree at random moments, under concurrent writers, again and again.
 
 Nothing acknowledged may be missing or doubled, nothing may be half there, UIDs rise, UIDVALIDITY stays, fsck is clean.
-The number of kills is POSTROOM_KILLS (200 when not given); the seed POSTROOM_SEED is printed when something fails.
+The number of kills is POSTROOM_TEST_KILLS (200 when not given); the seed POSTROOM_SEED is printed when something fails.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 from tests.crash.writers import TOKEN, Ledger, Refused, imap_writer, smtp_writer
 from tests.support.live import DOMAIN, PASSWORD, LiveServer
 
-KILLS: Final = int(os.environ.get("POSTROOM_KILLS", "200"))
+KILLS: Final = int(os.environ.get("POSTROOM_TEST_KILLS", "200"))
 PARTS: Final = 4
 SEED: Final = int(os.environ.get("POSTROOM_SEED", "0")) or random.SystemRandom().getrandbits(32)
 USERS: Final = ("anna", "bert")
