@@ -25,6 +25,8 @@ MAX_LITERAL: Final = 1 << 16
 MAX_LITERALS: Final = 100
 MAX_LITERALS_OCTETS: Final = 1 << 18
 CHUNK: Final = 1 << 16
+OVERLONG: Final = b"\0"
+"""Stands for a bare line over the limit: not base64, not DONE."""
 _HEAD: Final = 1024
 _TAIL: Final = 64
 _ANNOUNCED: Final = re.compile(rb"\{([0-9]+)(\+?)\}")
@@ -270,14 +272,19 @@ class Framing:
     def take_line(self) -> bytes | None:
         """A bare line outside the grammar of commands (AUTHENTICATE, IDLE), without its line end; None when incomplete.
 
-        Longer than ``max_line``: the beginning of it is returned as it is, which no such exchange accepts.
+        One that is longer than ``max_line`` is dropped as it arrives, and comes back as OVERLONG.
         """
         line = self.buffer.take_line(b"\n")
-        if line is not None:
-            return line.removesuffix(b"\r")
-        if len(self.buffer) > self.max_line:
-            return self.buffer.take(self.max_line)
-        return None
+        if line is None:
+            waiting = len(self.buffer)
+            if waiting > self.max_line or (self._fault is not None and waiting > _TAIL):
+                self._fault = Fault.LINE_TOO_LONG
+                self.swallowed += self.buffer.discard(waiting)
+            return None
+        if self._fault is not None or len(line) > self.max_line:
+            self._fault = None
+            return OVERLONG
+        return line.removesuffix(b"\r")
 
 
 def _announced(line: bytes) -> tuple[int, bool] | None:

@@ -237,13 +237,14 @@ class ImapServer:
                 case _Phase.CHALLENGED | _Phase.IDLING:
                     event = self._next_line()
                     if event is None:
+                        if self._too_much_swallowed():
+                            break
                         return self._need_data()
                 case _:
                     if not self._begun and not self._first_look():
                         return self._need_data()
                     frame = self._framing.next()
-                    if self._framing.swallowed + self._framing.owed > self._swallow_limit:
-                        self._bye("Too much refused input", Word.LIMIT)
+                    if self._too_much_swallowed():
                         break
                     if frame is None:
                         return self._need_data()
@@ -258,9 +259,13 @@ class ImapServer:
             self._closing = True
         return NEED_DATA
 
-    @property
-    def _swallow_limit(self) -> int:
-        return MAX_SWALLOWED_BEFORE_LOGIN if self.state is State.NOT_AUTHENTICATED else MAX_SWALLOWED
+    def _too_much_swallowed(self) -> bool:
+        """Whether so much input was refused, or is going to be, that the connection was given up (threats D1)."""
+        most = MAX_SWALLOWED_BEFORE_LOGIN if self.state is State.NOT_AUTHENTICATED else MAX_SWALLOWED
+        if self._framing.swallowed + self._framing.owed <= most:
+            return False
+        self._bye("Too much refused input", Word.LIMIT)
+        return True
 
     def _first_look(self) -> bool:
         """Look at the first octets of the connection: TLS on a port in clear is hung up on (threats T8)."""
