@@ -63,6 +63,7 @@ def program() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
+    app.meta.suppress_keyboard_interrupt = False
     for order, (name, command) in enumerate(COMMANDS):
         if isinstance(command, App):
             command.sort_key = order
