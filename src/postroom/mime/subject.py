@@ -44,7 +44,9 @@ def _strip_leaders(text: str, start: int, end: int) -> int:
 
 def base_subject(subject: str) -> str:
     """The base subject of a decoded subject (RFC 5256 §2.1)."""
-    text = _SPACES.sub(" ", subject[:MAX_SUBJECT])
+    text = subject[:MAX_SUBJECT]
+    if "  " in text or not text.isprintable():
+        text = _SPACES.sub(" ", text)
     start, end = 0, len(text)
     while True:
         while True:  # step (2): trailers
