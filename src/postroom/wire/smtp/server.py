@@ -198,6 +198,10 @@ class SmtpServer:
 
     # --- the session's half: what it says
 
+    def offer(self, offers: Offers) -> None:
+        """Announce this from the next EHLO on."""
+        self._talk.offers = offers
+
     def greet(self, reply: Reply) -> None:
         """The greeting, before anything else. Whoever has spoken before it is not a mail server (threats S2)."""
         if self._greeted:
