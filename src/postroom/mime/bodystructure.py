@@ -73,15 +73,10 @@ def _cached_disposition(value: bytes) -> bytes:
 
 
 def _render_disposition(parsed: Parameterised) -> bytes:
-    if not parsed.main:
+    if not parsed.main and not parsed.wire:
         return NIL
-    return (
-        b"("
-        + quoted(parsed.main[:_MAX_TEXT].encode("ascii", "replace"))
-        + b" "
-        + render_parameters(parsed.wire)
-        + b")"
-    )
+    kind = parsed.main or "attachment"  # what is not understood counts as attachment (RFC 2183 §2.8)
+    return b"(%b %b)" % (_name(kind[:_MAX_TEXT]), render_parameters(parsed.wire))
 
 
 def _disposition(values: list[bytes] | None) -> tuple[bytes, bool]:

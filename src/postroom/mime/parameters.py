@@ -25,6 +25,8 @@ MAX_VALUE: Final = 1 << 16
 
 # Possessive throughout: what a repetition took it never gives back, so no attempt costs more than its octets.
 # token "=" (quoted-string / everything up to the next semicolon): tolerant of spaces and specials in unquoted values.
+# Type and subtype, or one token; what follows is parameters even where the semicolon was forgotten.
+_MAIN: Final = re.compile(rb"\s*+[^\s;/=]++(?:\s*+/\s*+[^\s;/]++)?+(?!\s*+=)")
 _GAP: Final = re.compile(rb"[\s;]*+")
 _PARAMETER: Final = re.compile(
     rb'([^\s=;"]++)\s*+=\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)("|\\?\Z)|([^;]*+))', re.DOTALL
@@ -81,12 +83,13 @@ def parse_parameterised(value: bytes) -> Parameterised:
     """A Content-Type or Content-Disposition value, unfolded (RFC 2045 §5.1, RFC 2183 §2)."""
     result_over = len(value) > MAX_VALUE
     value = strip_comments(value[:MAX_VALUE])
-    main, semicolon, _ = value.partition(b";")
-    result = Parameterised(main.strip().lower().decode("latin-1"), over=result_over)
-    if not semicolon:
-        return result
+    main = _MAIN.match(value)
+    result = Parameterised("", over=result_over)
+    pos, size = 0, len(value)
+    if main is not None:
+        result.main = b"".join(main[0].split()).lower().decode("latin-1")
+        pos = main.end()
     pairs: list[tuple[bytes, bytes]] = []
-    pos, size = len(main) + 1, len(value)
     while pos < size:
         gap = _GAP.match(value, pos)
         pos = gap.end() if gap is not None else pos

@@ -7,8 +7,9 @@ Invariants:
 - Any chunking gives the same Facts. Line ends are CRLF or LF, also mixed; octets are never changed.
 - Nothing recurses; time is linear in the octets; memory is bounded by the limits below, whatever the size.
 - Only a blank line or a boundary ends a header. A header whose first line is no field is empty: all is body.
-- A boundary line is a whole line: "--", the boundary, perhaps "--", perhaps white space (RFC 2046 §5.1.1). Looking it up
-  in a dict makes boundaries that begin alike harmless. A boundary of an outer multipart closes the inner ones.
+- A boundary line is "--", the boundary, perhaps "--", then the line's end or white space and anything (RFC 2046 §5.1.1).
+  Looking boundaries up in a dict, the longest first, makes those that begin alike harmless. A boundary of an outer
+  multipart closes the inner ones.
 - A multipart has at least one part, message/rfc822 exactly one; what cannot have is shown as something else: a multipart
   without a usable boundary as text/plain (RFC 2045 §5.2), a container over a limit as application/octet-stream.
 
@@ -139,6 +140,7 @@ class Scanner:
         "_fields",
         "_found",
         "_header_room",
+        "_lengths",
         "_newlines",
         "_newlines_at",
         "_open",
@@ -177,7 +179,8 @@ class Scanner:
         self._fields = [fields]
         self._parts = 1
         self._open: dict[bytes, int] = {}  # boundary -> index in the stack
-        self._prefix = 0  # length of the shortest open boundary
+        self._lengths: list[int] = []  # of the open boundaries, longest first
+        self._prefix = 0  # the shortest of them
         self._prefixes: set[bytes] = set()
 
         self._newlines = 0  # line ends before _newlines_at
@@ -275,6 +278,10 @@ class Scanner:
             end = following = size
         if end >= 0 and end - pos <= self._header_room:
             self._resume = 0
+            if data.find(b"\n--", pos, end) >= 0:
+                cut = _own_boundary(data[pos:end])
+                if cut >= 0:
+                    end = following = pos + cut
             self._header_room -= end - pos
             return self._header_done(data[pos:end], data, following)
         if end >= 0 or size - pos > self._header_room + _MAX_LINE:
@@ -357,13 +364,17 @@ class Scanner:
             if not final:
                 return None
             end = following = len(data)
-        text = data[start:end].rstrip(b" \t\r")
-        frame = self._open.get(text)
-        if frame is not None:
-            return frame, False, following
-        if text.endswith(b"--"):
-            frame = self._open.get(text[:-2])
-            if frame is not None:
+        for length in (
+            self._lengths
+        ):  # the longest first: a boundary that begins with another one is not mistaken for it
+            frame = self._open.get(data[start : min(start + length, end)])
+            if frame is None or start + length > end:
+                continue
+            behind = data[start + length : end]
+            if not behind or behind[0] in b" \t\r":
+                # quirk: senders whose boundary ends with white space, which RFC 2046 §5.1.1 forbids
+                return frame, behind.strip() == b"--", following
+            if behind.startswith(b"--") and behind[2:3] in (b"", b" ", b"\t", b"\r"):
                 return frame, True, following
         return _NO_MATCH
 
@@ -498,7 +509,8 @@ class Scanner:
 
     def _index_prefixes(self) -> None:
         if self._open:
-            self._prefix = length = min(map(len, self._open))
+            self._lengths = sorted(set(map(len, self._open)), reverse=True)
+            self._prefix = length = self._lengths[-1]
             self._prefixes = {boundary[:length] for boundary in self._open}
 
     def _close_to(self, index: int, data: bytes, end: int) -> None:
@@ -622,6 +634,17 @@ def _make_opaque(frame: _Frame) -> None:
     part.type, part.subtype, part.params = "application", "octet-stream", {}
     frame.fields.type = OPAQUE
     frame.boundary = b""
+
+
+def _own_boundary(block: bytes) -> int:
+    """Where the header of a multipart runs into its own first boundary for want of a blank line, or -1."""
+    values = pick_unfolded(unfold_block(block), {b"content-type"}).get(b"content-type")
+    if not values:
+        return -1
+    content_type = _content_type(values[0])
+    if content_type.type != "multipart" or not content_type.boundary:
+        return -1
+    return block.find(b"\n--" + content_type.boundary) + 1 or -1
 
 
 def _blank_line(data: bytes, start: int, stop: int) -> tuple[int, int]:
