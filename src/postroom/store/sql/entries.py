@@ -1,0 +1,242 @@
+"""Changing, copying, moving and removing entries; inside one transaction.
+
+Invariants:
+- A set of UIDs costs as its ranges and the entries found in them, never as the numbers in it.
+- Entries that stay as they were keep their modseq; an operation that changes nothing takes no modseq.
+- Counters of mailbox and account and the table of holes follow every change.
+
+It must not know: threads, commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from postroom.model.change import ChangeKind, FlagState
+from postroom.model.flags import FlagChange, combine
+from postroom.model.ids import AccountId, MailboxId, Modseq, Uid, UidValidity
+from postroom.model.uidset import UidSet
+from postroom.store.api import Copied, Expunged, FlagsStored
+from postroom.store.operations import ClaimRecent, Copy, Expunge, Move, StoreFlags
+from postroom.store.sql.adding import (
+    ALL_FLAGS,
+    DELETED,
+    SEEN,
+    canonical_keywords,
+    check_quota,
+    insert_entries,
+)
+from postroom.store.sql.messages import message_key, release_messages, share_messages
+from postroom.store.sql.rows import AccountRow, MailboxRow, Work
+
+_IN_RANGE: Final = " FROM entry WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid"
+_SELECT_FLAGS: Final = "SELECT uid, flags, keywords, modseq" + _IN_RANGE
+_SELECT_WHOLE: Final = "SELECT uid, created, message, flags, keywords, internal_date, zone, size" + _IN_RANGE
+_SELECT_DELETED: Final = (
+    "SELECT uid, created, message, flags, keywords, internal_date, zone, size FROM entry INDEXED BY entry_deleted "
+    "WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? AND flags & 8 != 0 ORDER BY uid"
+)
+_FEW_RUNS: Final = 64
+
+Whole = tuple[int, int, int, int, str, int, int, int]
+"""UID, created, message, flags, keywords, internal date, zone, size."""
+
+
+def _rows(work: Work, sql: str, account: AccountId, mailbox: MailboxId, uids: UidSet) -> list[Any]:
+    if len(uids.ranges) == 1:
+        return work.execute(sql, (account, mailbox, *uids.ranges[0])).fetchall()
+    return work.executemany(sql, [(account, mailbox, first, last) for first, last in uids.ranges]).fetchall()
+
+
+def _log_ranges(work: Work, account: AccountRow, mailbox: MailboxId, kind: ChangeKind, uids: UidSet) -> None:
+    for first, last in uids.ranges:
+        account.log(work, mailbox, kind, first, last)
+
+
+def store_flags(work: Work, operation: StoreFlags) -> FlagsStored:
+    """Raises NoSuchMailbox, LimitExceeded."""
+    account = work.account(operation.account)
+    mailbox = work.mailbox(account.id, operation.mailbox)
+    rows = _rows(work, _SELECT_FLAGS, account.id, mailbox.id, operation.uids)
+    refused: list[int] = []
+    if operation.unchanged_since is not None:
+        limit = operation.unchanged_since
+        refused = [row[0] for row in rows if row[3] > limit]
+        rows = [row for row in rows if row[3] <= limit]
+    words: Sequence[str] = operation.keywords
+    if words and rows and operation.change is not FlagChange.REMOVE:
+        words = canonical_keywords(work, account.id, mailbox.id, words)
+    changed = _combined(rows, operation.change, operation.flags & ALL_FLAGS, tuple(words))
+    states: list[FlagState] = []
+    if changed:
+        modseq = account.advance()
+        work.executemany(
+            "UPDATE entry SET flags = ?, keywords = ?, modseq = ? WHERE account = ? AND mailbox = ? AND uid = ?",
+            [(flags, words, modseq, account.id, mailbox.id, uid) for uid, _, flags, words in changed],
+        )
+        for uid, before, flags, keywords in changed:
+            mailbox.unseen += (before & SEEN) - (flags & SEEN)
+            if (before ^ flags) & DELETED:
+                mailbox.deleted += 1 if flags & DELETED else -1
+            states.append(FlagState(Uid(uid), flags, tuple(keywords.split()), modseq))
+        mailbox.highest_modseq = modseq
+        _log_ranges(work, account, mailbox.id, ChangeKind.FLAGS, UidSet.of(row[0] for row in changed))
+        mailbox.save(work)
+        account.save(work)
+    return FlagsStored(states, UidSet.of(refused), Modseq(account.modseq))
+
+
+def _combined(
+    rows: Iterable[tuple[int, int, str, int]], change: FlagChange, flags: int, words: tuple[str, ...]
+) -> list[tuple[int, int, int, str]]:
+    """(UID, flags before, flags after, keywords after) of the rows that the change alters."""
+    changed: list[tuple[int, int, int, str]] = []
+    if not words and change is not FlagChange.REPLACE:
+        for uid, before, keywords, _ in rows:
+            after = before | flags if change is FlagChange.ADD else before & ~flags
+            if after != before:
+                changed.append((uid, before, after, keywords))
+        return changed
+    for uid, before, keywords, _ in rows:
+        after, combined = combine(change, (before, tuple(keywords.split())), (flags, words))
+        joined = " ".join(combined)
+        if after != before or joined != keywords:
+            changed.append((uid, before, after, joined))
+    return changed
+
+
+def copy(work: Work, operation: Copy) -> Copied:
+    """Raises NoSuchMailbox, QuotaExceeded, LimitExceeded."""
+    account = work.account(operation.account)
+    source = work.mailbox(account.id, operation.source)
+    same = operation.source == operation.target
+    target = source if same else work.mailbox(account.id, operation.target)
+    rows: list[Whole] = _rows(work, _SELECT_WHOLE, account.id, source.id, operation.uids)
+    check_quota(account, sum(row[7] for row in rows))
+    return _add_copies(work, account, target, rows, shared=True)
+
+
+def _add_copies(
+    work: Work, account: AccountRow, target: MailboxRow, rows: list[Whole], *, shared: bool
+) -> Copied:
+    """Entries like the rows, in ``target``; saves both rows."""
+    source = target_uids = UidSet()
+    if rows:
+        if shared:
+            share_messages(work, [message_key(account.id, row[2]) for row in rows])
+        entries = [
+            (message, flags, _keywords_there(work, account.id, target.id, keywords), date, zone, size)
+            for _, _, message, flags, keywords, date, zone, size in rows
+        ]
+        target_uids = UidSet((insert_entries(work, account, target, entries),))
+        source = UidSet.of(row[0] for row in rows)
+        target.save(work)
+        account.save(work)
+    return Copied(UidValidity(target.uid_validity), source, target_uids, Modseq(account.modseq))
+
+
+def _keywords_there(work: Work, account: AccountId, mailbox: MailboxId, keywords: str) -> str:
+    if not keywords:
+        return keywords
+    return " ".join(canonical_keywords(work, account, mailbox, keywords.split()))
+
+
+def move(work: Work, operation: Move) -> Copied:
+    """Raises NoSuchMailbox, LimitExceeded."""
+    account = work.account(operation.account)
+    source = work.mailbox(account.id, operation.source)
+    same = operation.source == operation.target
+    target = source if same else work.mailbox(account.id, operation.target)
+    rows: list[Whole] = _rows(work, _SELECT_WHOLE, account.id, source.id, operation.uids)
+    if rows:
+        move_rows(work, account, source, target, rows)
+    uids = UidSet.of(row[0] for row in rows)
+    last = target.uid_next - 1
+    new = UidSet(((last - len(rows) + 1, last),)) if rows else UidSet()
+    return Copied(UidValidity(target.uid_validity), uids, new, Modseq(account.modseq))
+
+
+def move_rows(
+    work: Work, account: AccountRow, source: MailboxRow, target: MailboxRow, rows: list[Whole]
+) -> None:
+    """Take the rows out of ``source`` and add them to ``target``; saves everything."""
+    remove_rows(work, account, source, rows)
+    source.save(work)
+    _add_copies(work, account, target, rows, shared=False)
+
+
+def all_rows(work: Work, account: AccountId, mailbox: MailboxId) -> list[Whole]:
+    """Every entry of a mailbox, as ``move_rows`` and ``remove_rows`` take them."""
+    return _rows(work, _SELECT_WHOLE, account, mailbox, UidSet(((1, (1 << 32) - 1),)))
+
+
+def remove_rows(work: Work, account: AccountRow, mailbox: MailboxRow, rows: list[Whole]) -> UidSet:
+    """Delete entries, count and log them; their messages are not released. Returns their UIDs; saves nothing."""
+    modseq = account.advance()
+    uids = UidSet.of(row[0] for row in rows)
+    work.executemany(
+        "DELETE FROM entry WHERE account = ? AND mailbox = ? AND uid = ?",
+        [(account.id, mailbox.id, row[0]) for row in rows],
+    )
+    add_holes(work, account.id, mailbox.id, uids)
+    octets = 0
+    for _, _, _, flags, _, _, _, size in rows:
+        octets += size
+        if not flags & SEEN:
+            mailbox.unseen -= 1
+        if flags & DELETED:
+            mailbox.deleted -= 1
+    mailbox.messages -= len(rows)
+    mailbox.octets -= octets
+    mailbox.highest_modseq = modseq
+    account.messages -= len(rows)
+    account.octets -= octets
+    account.log_gone(work, mailbox.id, [(uid, message, created) for uid, created, message, *_ in rows])
+    return uids
+
+
+def add_holes(work: Work, account: AccountId, mailbox: MailboxId, uids: UidSet) -> None:
+    """Note UIDs as gone, joined with the holes beside them."""
+    spans = uids.ranges if len(uids.ranges) <= _FEW_RUNS else ((uids.first, uids.last),)
+    for first, last in spans:
+        before = work.row(
+            "SELECT max(first) FROM hole WHERE account = ? AND mailbox = ? AND first < ?",
+            (account, mailbox, first),
+        )
+        start = before[0] if before and before[0] is not None else first
+        there: list[Any] = work.execute(
+            "DELETE FROM hole WHERE account = ? AND mailbox = ? AND first BETWEEN ? AND ? RETURNING first, last",
+            (account, mailbox, start, last + 1),
+        ).fetchall()
+        joined = UidSet(((first, last), *there)) if len(spans) == len(uids.ranges) else UidSet(there) | uids
+        work.executemany(
+            "INSERT INTO hole VALUES (?, ?, ?, ?)",
+            [(account, mailbox, begin, end) for begin, end in joined.ranges],
+        )
+
+
+def expunge(work: Work, operation: Expunge) -> Expunged:
+    """Raises NoSuchMailbox."""
+    account = work.account(operation.account)
+    mailbox = work.mailbox(account.id, operation.mailbox)
+    uids = operation.uids if operation.uids is not None else UidSet(((1, (1 << 32) - 1),))
+    sql = _SELECT_DELETED if operation.only_deleted else _SELECT_WHOLE
+    rows: list[Whole] = _rows(work, sql, account.id, mailbox.id, uids)
+    gone = UidSet()
+    if rows:
+        gone = remove_rows(work, account, mailbox, rows)
+        release_messages(work, [message_key(account.id, row[2]) for row in rows])
+        mailbox.save(work)
+        account.save(work)
+    return Expunged(gone, Modseq(account.modseq))
+
+
+def claim_recent(work: Work, operation: ClaimRecent) -> tuple[Uid, Uid]:
+    """Raises NoSuchMailbox. Takes no modseq: \\Recent is no attribute that clients synchronise (RFC 7162 §3.1)."""
+    mailbox = work.mailbox(operation.account, operation.mailbox)
+    claimed = (Uid(mailbox.recent_from), Uid(mailbox.uid_next))
+    if mailbox.recent_from != mailbox.uid_next:
+        mailbox.recent_from = mailbox.uid_next
+        mailbox.save(work)
+    return claimed

@@ -1,0 +1,189 @@
+"""The schema of a shard. ``PRAGMA user_version`` counts the migrations applied.
+
+Invariants:
+- A migration runs in one transaction with its version, so a crash leaves the old or the new schema; one that was ever
+  released is not changed any more. A file of a newer version is refused, not touched.
+- Every key starts with the account. ``message.key`` is ``account << 32 | message``: one B-tree, clustered by account.
+  Only blobs belong to the shard as a whole, so that a message to a hundred recipients is kept once.
+- Counters of ``mailbox`` and ``account`` equal a recount of ``entry``.
+- ``blob_share`` and ``message_share`` count references only where there is more than one, so that the usual message costs no
+  row there and its large row is not written again when a reference comes or goes.
+- ``hole`` holds the UIDs below ``uid_next`` that are not there, as ranges that neither touch nor overlap: what a session needs to
+  know the UIDs of a mailbox without reading its entries.
+- Changes of one mailbox lie together. Kinds ADDED and FLAGS cover a range of UIDs (``uid`` to ``last``), GONE one UID, with
+  the modseq it had been added under (``created``). Changes of the list of mailboxes are those of mailbox 0.
+
+It must not know: what the rows are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import apsw
+
+from postroom.model.errors import Unavailable
+
+_V1: Final = (
+    """CREATE TABLE account (
+        id INTEGER PRIMARY KEY,
+        modseq INTEGER NOT NULL,
+        floor INTEGER NOT NULL,
+        quota INTEGER NOT NULL,
+        octets INTEGER NOT NULL,
+        messages INTEGER NOT NULL,
+        next_message INTEGER NOT NULL,
+        next_mailbox INTEGER NOT NULL,
+        last_uid_validity INTEGER NOT NULL,
+        leaving INTEGER NOT NULL DEFAULT 0
+    ) STRICT""",
+    """CREATE TABLE mailbox (
+        account INTEGER NOT NULL,
+        id INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        uid_validity INTEGER NOT NULL,
+        uid_next INTEGER NOT NULL,
+        messages INTEGER NOT NULL,
+        unseen INTEGER NOT NULL,
+        deleted INTEGER NOT NULL,
+        octets INTEGER NOT NULL,
+        recent_from INTEGER NOT NULL,
+        highest_modseq INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        selectable INTEGER NOT NULL,
+        special_use TEXT,
+        PRIMARY KEY (account, id)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX mailbox_name ON mailbox (account, name)",
+    """CREATE TABLE subscription (
+        account INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        PRIMARY KEY (account, name)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE keyword (
+        account INTEGER NOT NULL,
+        mailbox INTEGER NOT NULL,
+        folded TEXT NOT NULL,
+        word TEXT NOT NULL,
+        PRIMARY KEY (account, mailbox, folded)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE blob (
+        id INTEGER PRIMARY KEY,
+        size INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        file TEXT,
+        octets BLOB
+    ) STRICT""",
+    "CREATE INDEX blob_file ON blob (file) WHERE file IS NOT NULL",
+    "CREATE TABLE blob_share (blob INTEGER PRIMARY KEY, refs INTEGER NOT NULL) STRICT",
+    """CREATE TABLE dropped_file (
+        file TEXT PRIMARY KEY,
+        noted INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE message (
+        key INTEGER PRIMARY KEY,
+        blob INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        sent INTEGER,
+        sent_day INTEGER,
+        facts_version INTEGER NOT NULL,
+        envelope_from TEXT,
+        envelope_to TEXT,
+        message_id TEXT NOT NULL,
+        base_subject TEXT NOT NULL,
+        envelope BLOB NOT NULL,
+        structure BLOB NOT NULL,
+        bodystructure BLOB NOT NULL,
+        body BLOB NOT NULL,
+        preview TEXT NOT NULL,
+        refs TEXT NOT NULL
+    ) STRICT""",
+    "CREATE TABLE message_share (key INTEGER PRIMARY KEY, entries INTEGER NOT NULL) STRICT",
+    """CREATE TABLE entry (
+        account INTEGER NOT NULL,
+        mailbox INTEGER NOT NULL,
+        uid INTEGER NOT NULL,
+        message INTEGER NOT NULL,
+        flags INTEGER NOT NULL,
+        keywords TEXT NOT NULL,
+        internal_date INTEGER NOT NULL,
+        zone INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        modseq INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        PRIMARY KEY (account, mailbox, uid)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX entry_unseen ON entry (account, mailbox, uid) WHERE flags & 1 = 0",
+    "CREATE INDEX entry_deleted ON entry (account, mailbox, uid) WHERE flags & 8 != 0",
+    """CREATE TABLE hole (
+        account INTEGER NOT NULL,
+        mailbox INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        PRIMARY KEY (account, mailbox, first)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE change (
+        account INTEGER NOT NULL,
+        mailbox INTEGER NOT NULL,
+        modseq INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        uid INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        message INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        PRIMARY KEY (account, mailbox, modseq, n)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE queue_message (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        blob INTEGER NOT NULL,
+        sender TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        smtputf8 INTEGER NOT NULL,
+        submitter INTEGER,
+        warned INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE queue_recipient (
+        message INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        address TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        next_attempt INTEGER NOT NULL,
+        last_reply TEXT NOT NULL,
+        PRIMARY KEY (message, n)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX queue_due ON queue_recipient (next_attempt, message) WHERE state = 'pending'",
+)
+
+MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1,)
+VERSION: Final = len(MIGRATIONS)
+
+
+def migrate(db: apsw.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Bring the schema up to date, one transaction per migration. Raises Unavailable for a file of a newer version."""
+    for number, statements in enumerate(migrations, 1):
+        if schema_version(db) >= number:
+            continue
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {number}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+    found = schema_version(db)
+    if found > len(migrations):
+        raise Unavailable(private=f"shard has schema {found}, this program knows {len(migrations)}")
+
+
+def schema_version(db: apsw.Connection) -> int:
+    """How many migrations the file has seen; 0 for an empty file."""
+    version = db.execute("PRAGMA user_version").fetchall()[0][0]
+    assert isinstance(version, int)
+    return version
