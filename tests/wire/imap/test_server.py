@@ -20,8 +20,9 @@ from postroom.wire.imap.events import (
     IdleDone,
     Request,
 )
+from postroom.wire.imap.limits import AUTOLOGOUT, LOGIN_DEADLINE
 from postroom.wire.imap.responses import Continue, Expunged, Kind, Tagged, Untagged
-from postroom.wire.imap.server import AUTOLOGOUT, LOGIN_DEADLINE, ImapServer
+from postroom.wire.imap.server import ImapServer
 from postroom.wire.imap.spec import State
 from postroom.wire.imap.table import COMMANDS, EXTENSIONS
 from postroom.wire.imap.values.flags import FlagList

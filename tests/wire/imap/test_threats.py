@@ -11,7 +11,8 @@ from tests.wire.imap.play import Answer, agree, feed, logged_in, selected, split
 
 from postroom.wire.events import Sentinel
 from postroom.wire.imap.events import AppendBegin, AppendChunk, Event, Request
-from postroom.wire.imap.server import MAX_SWALLOWED_BEFORE_LOGIN, ImapServer
+from postroom.wire.imap.limits import MAX_SWALLOWED_BEFORE_LOGIN
+from postroom.wire.imap.server import ImapServer
 from postroom.wire.imap.table import COMMANDS
 
 

@@ -15,7 +15,7 @@ from postroom.wire.imap.writer import CommandText
 
 
 def parse_login(cursor: Cursor) -> Login:
-    """login = "LOGIN" SP userid SP password (RFC 3501 §9); both must be UTF-8 without control characters."""
+    """login = "LOGIN" SP userid SP password (RFC 3501 §9); both must be UTF-8 without NUL."""
     cursor.expect(b" ")
     user = parse_text_astring(cursor)
     cursor.expect(b" ")

@@ -63,7 +63,8 @@ def literal_header(length: int) -> bytes:
 class FetchLine:
     """One FETCH response, item by item, into an Output. Reuse it: ``begin`` ... items ... ``end``.
 
-    Octets gather in one piece until a BlobSlice comes, so a line without slices is a single write.
+    Octets gather in one piece until a BlobSlice comes, so a line without slices is a single write. Nothing is written before
+    ``blob`` or ``end``: until then ``cancel`` takes everything back.
     """
 
     __slots__ = ("_first", "_output", "_pieces")
@@ -131,6 +132,12 @@ class FetchLine:
         self._output.write(b"".join(self._pieces))
         self._pieces.clear()
         self._output.write_slice(piece)
+
+    def cancel(self) -> bool:
+        """Forget the response begun; False when a part of it has been written already, so that only closing helps."""
+        began = bool(self._pieces) and self._pieces[0].startswith(b"* ")
+        self._pieces.clear()
+        return began
 
     def end(self) -> None:
         """End the response."""

@@ -60,6 +60,17 @@ from postroom.wire.imap.framing import (
     Poisoned,
     StreamEnd,
 )
+from postroom.wire.imap.limits import (
+    AUTOLOGOUT,
+    LOGIN_DEADLINE,
+    MAX_ERRORS,
+    MAX_ERRORS_BEFORE_LOGIN,
+    MAX_LINE_BEFORE_LOGIN,
+    MAX_LITERAL_BEFORE_LOGIN,
+    MAX_LITERALS_BEFORE_LOGIN,
+    MAX_SWALLOWED,
+    MAX_SWALLOWED_BEFORE_LOGIN,
+)
 from postroom.wire.imap.mailboxes import parse_append_mailbox, parse_append_message
 from postroom.wire.imap.responses import (
     Code,
@@ -75,19 +86,6 @@ from postroom.wire.imap.spec import CommandSpec, State
 from postroom.wire.imap.table import APPEND, capabilities
 from postroom.wire.output import Chunk as OutputChunk
 from postroom.wire.output import Output
-
-LOGIN_DEADLINE: Final = 60.0
-"""Seconds from the greeting to a login (threats D8)."""
-AUTOLOGOUT: Final = 31 * 60.0
-"""Seconds without a command (RFC 3501 §5.4: at least 30 minutes; RFC 2177 §3: clients renew IDLE every 29)."""
-MAX_LINE_BEFORE_LOGIN: Final = 12_288
-MAX_LITERAL_BEFORE_LOGIN: Final = 4096
-MAX_LITERALS_BEFORE_LOGIN: Final = 2
-MAX_SWALLOWED_BEFORE_LOGIN: Final = 1 << 16
-MAX_SWALLOWED: Final = 1 << 26
-"""Octets of refused literals and lines that are read away before the connection is given up."""
-MAX_ERRORS_BEFORE_LOGIN: Final = 3
-MAX_ERRORS: Final = 10
 
 _MAILBOX_LITERAL: Final = re.compile(rb" \{[0-9]+\+?\}")
 
