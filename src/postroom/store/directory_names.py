@@ -21,14 +21,20 @@ MAX_DOMAIN_OCTETS: Final = 253
 DELIMITER: Final = "+"
 """Between a mailbox name and its sub-address (RFC 5233 §1)."""
 
-_LOCAL_ASCII: Final = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+")
+_LOCAL_ASCII: Final = re.compile(r"[a-z0-9#$&'*+/=?^_{}~.-]+")
+"""Dot-string of RFC 5321 §4.1.2 without what once was routing or reaches a shell: ``%``, ``!``, ``|`` and the backtick."""
 _LABEL_ASCII: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _LETTERS: Final = frozenset("LMN")
 _MORE_THAN_ANY: Final = 1024
 
 
 def _fold(text: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+    """NFC in lower case. Raises InvalidName for compatibility characters (a full-width letter, a ligature), which SASLprep
+    would turn into others: two accounts must not look and log in alike."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+    if unicodedata.normalize("NFKC", folded) != folded:
+        raise InvalidName("The name has compatibility characters")
+    return folded
 
 
 def _octets(text: str) -> int:
@@ -75,7 +81,7 @@ def canonical_local(text: str) -> str:
         raise InvalidName(f"A local part has 1 to {MAX_LOCAL_OCTETS} octets")
     ascii_part = "".join("x" if c >= "\x80" else c for c in folded)
     if not _LOCAL_ASCII.fullmatch(ascii_part) or not _beyond_ascii(folded):
-        raise InvalidName("A local part consists of letters, digits and !#$%&'*+-/=?^_`{|}~.")
+        raise InvalidName("A local part consists of letters, digits and #$&'*+-/=?^_{}~.")
     if folded[0] == "." or folded[-1] == "." or ".." in folded:
         raise InvalidName("A local part has no dot at its ends and no two in a row")
     return folded
