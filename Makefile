@@ -1,6 +1,6 @@
 # Every target sets up what it needs: a fresh checkout and python3 >= 3.11 are enough.
 #
-#   make run            start postroom in the foreground (DATA_DIR=data BASE_PORT=20000 by default)
+#   make run            start postroom in the foreground; DATA_DIR=... and BASE_PORT=... choose where
 #   make test           the whole test suite
 #   make check          formatter, linter, types, import rules, tests
 #   make help           the rest
@@ -8,7 +8,8 @@
 PYTHON    ?= python3
 VENV      ?= .venv
 DATA_DIR  ?= data
-BASE_PORT ?= 20000
+# Empty: 20000 at the first start, and what was chosen then at later ones.
+BASE_PORT ?=
 # How many tests run side by side, and what pytest is told besides: make test PYTEST_ARGS='-k imap -x'
 JOBS        ?= auto
 PYTEST_ARGS ?=
@@ -32,7 +33,7 @@ help: ## this list
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-$(BIN)/python:
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "postroom needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V 2>&1)." \
 	         "Name another one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
@@ -40,10 +41,11 @@ $(BIN)/python:
 	  { echo "$(PYTHON) cannot make virtual environments (its ensurepip is missing)." \
 	         "On Debian and Ubuntu: apt install python3-venv; then run make again." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
 
 # The project itself goes in last, in editable form, with build tools from a lock and without build isolation:
 # nothing comes from the network that the locks do not name.
-$(VENV)/.installed-run: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+$(VENV)/.installed-run: requirements.lock requirements-build.lock pyproject.toml | $(VENV)/.made
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --require-hashes -r requirements-build.lock
 	$(PIP) --no-build-isolation --no-deps --no-index --editable .
@@ -60,7 +62,7 @@ venv: $(VENV)/.installed-dev ## set up .venv with what developing needs
 # --- running
 
 run: venv-run ## first-time set-up, then serve in the foreground (DATA_DIR=, BASE_PORT=)
-	@exec $(BIN)/python -m postroom run --data-dir '$(DATA_DIR)' --base-port '$(BASE_PORT)'
+	@exec $(BIN)/python -m postroom run --data-dir '$(DATA_DIR)' $(if $(BASE_PORT),--base-port '$(BASE_PORT)')
 
 # --- testing
 
