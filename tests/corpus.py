@@ -70,21 +70,31 @@ def messages() -> list[tuple[str, bytes]]:
 
 
 OWN = (
-    b"From: Ada <ada@example.org>\nTo: bob@example.net\nSubject: Hello\nDate: Tue, 5 Mar 2002 12:00:00 +0100\n"
-    b"Message-ID: <1@example.org>\n\nA short text.\nWith two lines.\n",
-    b"From: =?utf-8?Q?J=C3=BCrgen?= <j@example.org>\nTo: Team: a@example.net, \"B, C\" <b@example.net>;\n"
-    b"Subject: Re: [list] =?iso-8859-1?B?R3L832U=?=\nDate: 5 Mar 02 12:00 EST\nMessage-ID: <2@example.org>\n"
-    b"In-Reply-To: <1@example.org>\nReferences: <0@example.org> <1@example.org>\nMIME-Version: 1.0\n"
-    b"Content-Type: multipart/mixed; boundary=\"=_b\"\n\nfor old readers\n--=_b\n"
-    b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\nGr=C3=BC=C3=9Fe\n\n"
-    b"--=_b\nContent-Type: application/octet-stream; name=a.bin\nContent-Transfer-Encoding: base64\n"
-    b"Content-Disposition: attachment; filename*=utf-8''%C3%A4.bin\n\nAAECAwQF\n--=_b--\nafter\n",
-    b"From: list@example.org\nSubject: digest\nMIME-Version: 1.0\nContent-Type: multipart/digest; boundary=d\n\n"
-    b"--d\n\nFrom: a@example.org\nSubject: one\n\nfirst\n--d\n\nFrom: b@example.org\nSubject: two\n\nsecond\n--d--\n",
-    b"From: a@example.org\nSubject: outer\nContent-Type: message/rfc822\n\nFrom: b@example.org\nSubject: inner\n"
-    b"Content-Type: multipart/alternative; boundary=x\n\n--x\n\nplain\n--x\nContent-Type: text/html\n\n<p>html</p>\n--x--\n",
-    b"From: a@example.org\nSubject: no end\nContent-Type: multipart/mixed; boundary=q\n\n--q\nContent-Type: "
-    b"multipart/alternative; boundary=r\n\n--r\n\ninner\n--q\n\nouter",
+    (
+        b"From: Ada <ada@example.org>\nTo: bob@example.net\nSubject: Hello\nDate: Tue, 5 Mar 2002 12:00:00 +0100\n"
+        b"Message-ID: <1@example.org>\n\nA short text.\nWith two lines.\n"
+    ),
+    (
+        b'From: =?utf-8?Q?J=C3=BCrgen?= <j@example.org>\nTo: Team: a@example.net, "B, C" <b@example.net>;\n'
+        b"Subject: Re: [list] =?iso-8859-1?B?R3L832U=?=\nDate: 5 Mar 02 12:00 EST\nMessage-ID: <2@example.org>\n"
+        b"In-Reply-To: <1@example.org>\nReferences: <0@example.org> <1@example.org>\nMIME-Version: 1.0\n"
+        b'Content-Type: multipart/mixed; boundary="=_b"\n\nfor old readers\n--=_b\n'
+        b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\nGr=C3=BC=C3=9Fe\n\n"
+        b"--=_b\nContent-Type: application/octet-stream; name=a.bin\nContent-Transfer-Encoding: base64\n"
+        b"Content-Disposition: attachment; filename*=utf-8''%C3%A4.bin\n\nAAECAwQF\n--=_b--\nafter\n"
+    ),
+    (
+        b"From: list@example.org\nSubject: digest\nMIME-Version: 1.0\nContent-Type: multipart/digest; boundary=d\n\n"
+        b"--d\n\nFrom: a@example.org\nSubject: one\n\nfirst\n--d\n\nFrom: b@example.org\nSubject: two\n\nsecond\n--d--\n"
+    ),
+    (
+        b"From: a@example.org\nSubject: outer\nContent-Type: message/rfc822\n\nFrom: b@example.org\nSubject: inner\n"
+        b"Content-Type: multipart/alternative; boundary=x\n\n--x\n\nplain\n--x\nContent-Type: text/html\n\n<p>html</p>\n--x--\n"
+    ),
+    (
+        b"From: a@example.org\nSubject: no end\nContent-Type: multipart/mixed; boundary=q\n\n--q\nContent-Type: "
+        b"multipart/alternative; boundary=r\n\n--r\n\ninner\n--q\n\nouter"
+    ),
     b"Subject: only a header\n",
     b"\n.leading dot\n..two dots\n\x80\xff octets\n",
 )

@@ -21,10 +21,8 @@ Measured (CPython 3.11, one core): see ``bench`` figures in tests/mime/measure.p
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
-from postroom.mime import text as decoded_text
 from postroom.mime.bodystructure import (
     CONTENT_FIELDS,
     OPAQUE,
@@ -34,14 +32,13 @@ from postroom.mime.bodystructure import (
     read_content_fields,
     render_body,
     render_encoding,
-    render_parameters,
-    render_type,
 )
+from postroom.mime.content import read_content_type, transfer_encoding
 from postroom.mime.date import parse_date
 from postroom.mime.envelope import EMPTY_ENVELOPE, ENVELOPE_FIELDS, MAX_TEXT, EnvelopeWriter
 from postroom.mime.facts import Facts, Part
+from postroom.mime.harvest import TextHarvest
 from postroom.mime.header import MAX_FIELD, pick_unfolded, unfold_block
-from postroom.mime.parameters import Parameterised, parse_parameterised, strip_comments
 from postroom.mime.subject import base_subject, message_id, references
 from postroom.mime.words import decode_words
 
@@ -52,9 +49,6 @@ MAX_HEADERS: Final = 8 << 20
 
 MAX_BOUNDARY: Final = 1000
 """RFC 2046 §5.1.1 allows 70; real senders exceed it."""
-
-MAX_RAW_TEXT: Final = 384 * 1024
-"""Octets of text parts kept for search: base64 of 256 KiB and its line ends."""
 
 BLOCK: Final = 1 << 16
 
@@ -90,41 +84,6 @@ _Match = tuple[int, bool, int]
 _NO_MATCH: Final[_Match] = (-1, False, 0)
 
 
-class _ContentType:
-    __slots__ = ("boundary", "over", "params", "rendered", "subtype", "type")
-
-    def __init__(self, parsed: Parameterised) -> None:
-        main, slash, sub = parsed.main.partition("/")
-        words = sub.split(None, 1)
-        self.type = main.strip()[:127]
-        self.subtype = words[0][:127] if words else ""
-        if not slash or not self.subtype or len(self.type.split()) != 1:
-            self.type = ""
-        self.boundary = parsed.boundary
-        self.params = parsed.params
-        self.rendered = render_type(self.type, self.subtype, render_parameters(parsed.wire))
-        self.over = parsed.over
-
-
-@lru_cache(maxsize=512)
-def _cached_type(value: bytes) -> _ContentType:
-    return _ContentType(parse_parameterised(value))
-
-
-def _content_type(value: bytes) -> _ContentType:
-    """A Content-Type value; the common ones are read once per process, those with a boundary are never alike."""
-    if len(value) > 100 or b"oundary" in value:
-        return _ContentType(parse_parameterised(value))
-    return _cached_type(value)
-
-
-@lru_cache(maxsize=64)
-def _cached_encoding(value: bytes) -> str:
-    """The token of Content-Transfer-Encoding, lower case (RFC 2045 §6.1)."""
-    words = strip_comments(value).split()
-    return words[0].strip(b'";').lower().decode("ascii", "ignore")[:40] if words else ""
-
-
 class Scanner:
     """Feed a message in chunks, then ``finish`` once. ``block`` is how much is gathered before work starts (tests)."""
 
@@ -132,31 +91,24 @@ class Scanner:
         "_base",
         "_block",
         "_buffer",
-        "_collected",
-        "_collecting",
         "_cursor",
         "_eight_bit",
         "_envelope",
         "_fields",
         "_found",
+        "_harvest",
         "_header_room",
         "_lengths",
         "_newlines",
         "_newlines_at",
         "_open",
         "_parts",
-        "_pieces",
         "_prefix",
         "_prefixes",
-        "_preview",
-        "_raw_room",
-        "_raws",
         "_resume",
         "_root",
-        "_search_complete",
         "_stack",
         "_state",
-        "_text_room",
         "_threshold",
         "_truncated",
         "_writer",
@@ -187,14 +139,7 @@ class Scanner:
         self._newlines_at = 0
         self._header_room = MAX_HEADERS
 
-        self._pieces: list[str] = []
-        self._text_room = decoded_text.MAX_SEARCH
-        self._raw_room = MAX_RAW_TEXT
-        self._collecting = False
-        self._collected = 0  # offset up to which the body of the current text part was collected
-        self._raws: list[bytes] = []
-        self._search_complete = True
-        self._preview = ""
+        self._harvest = TextHarvest()
         self._writer = EnvelopeWriter()
         self._envelope = EMPTY_ENVELOPE
         self._found: dict[bytes, list[bytes]] = {}
@@ -250,7 +195,8 @@ class Scanner:
         keep = max(pos - 2, 0)
         self._cursor = pos - keep
         self._count_newlines(data, self._base + keep)
-        self._collect(data, self._base + keep)
+        if self._harvest.active:
+            self._harvest.take(data, self._base, self._base + keep)
         return keep
 
     def _header(self, data: bytes, pos: int, final: bool) -> int:
@@ -396,7 +342,7 @@ class Scanner:
                 self._state = _OPAQUE
             return following
         if not frame.part.children:
-            self._drop_text()  # what was kept in case this multipart would have no parts: it is a preamble
+            self._harvest.drop()  # what was kept in case this multipart would have no parts: it is a preamble
         child = self._add_part(self._base + following, frame.part, is_message=False)
         if frame.digest:
             child.type, child.subtype = "message", "rfc822"
@@ -442,8 +388,7 @@ class Scanner:
         self._count_newlines(data, body)
         frame.newlines = self._newlines
         if part.type in ("text", "multipart") or (part.type == "message" and part.subtype != "rfc822"):
-            self._collecting = True
-            self._collected = body
+            self._harvest.begin(body)
 
     def _read_header(self, frame: _Frame, block: bytes) -> None:
         """Fill a part and its rendered pieces from its header; for a message the envelope too."""
@@ -456,7 +401,7 @@ class Scanner:
         found = pick_unfolded(text, wanted)
         if len(block) > MAX_FIELD and max(map(len, text.split(b"\n"))) > MAX_FIELD:
             self._truncated = True
-        self._add_text(text)
+        self._harvest.header(text)
         if frame.is_message:
             envelope = self._writer.render(found)
             if at_root:
@@ -468,7 +413,7 @@ class Scanner:
             self._read_type(frame, values[0])
         encoding = found.get(b"content-transfer-encoding")
         if encoding is not None:
-            part.encoding = _cached_encoding(encoding[0][:200]) or "7bit"
+            part.encoding = transfer_encoding(encoding[0][:200]) or "7bit"
             fields.encoding = render_encoding(part.encoding)
         if not OPTIONAL_FIELDS.isdisjoint(found):
             self._truncated |= read_content_fields(found, fields)
@@ -476,7 +421,7 @@ class Scanner:
     def _read_type(self, frame: _Frame, value: bytes) -> None:
         """Content-Type; a value that breaks the syntax counts as absent (RFC 2045 §5.2)."""
         part = frame.part
-        content_type = _content_type(value)
+        content_type = read_content_type(value)
         self._truncated |= content_type.over
         if not content_type.type:
             return
@@ -518,7 +463,8 @@ class Scanner:
         stack = self._stack
         if len(stack) > index:
             self._count_newlines(data, end)
-            self._collect(data, end)
+            if self._harvest.active:
+                self._harvest.take(data, self._base, end)
         while len(stack) > index:
             frame = stack.pop()
             part = frame.part
@@ -532,10 +478,10 @@ class Scanner:
             if part.type == "multipart" and not part.children:
                 part.type, part.subtype, part.params = "text", "plain", {}
                 frame.fields.type = TEXT_PLAIN
-            if self._collecting:
-                self._emit_text(part)
+            if self._harvest.active:
+                self._harvest.end(part)
 
-    # -- counting and text ---------------------------------------------------------------------------------------
+    # -- counting ---------------------------------------------------------------------------------------
 
     def _count_newlines(self, data: bytes, upto: int) -> None:
         """Bring the count of line ends up to an offset of the message; offsets only rise."""
@@ -543,54 +489,6 @@ class Scanner:
         if upto > at:
             self._newlines += data.count(b"\n", at - self._base, upto - self._base)
             self._newlines_at = upto
-
-    def _collect(self, data: bytes, upto: int) -> None:
-        """Keep the octets of the current text part up to an offset, within the room there is."""
-        if not self._collecting or upto <= self._collected:
-            return
-        take = upto - self._collected
-        if take > self._raw_room:
-            self._search_complete = False
-            take = self._raw_room
-        if take:
-            start = self._collected - self._base
-            self._raws.append(data[start : start + take])
-            self._raw_room -= take
-        self._collected = upto
-
-    def _drop_text(self) -> None:
-        self._raw_room += sum(map(len, self._raws))
-        self._raws.clear()
-        self._collecting = False
-
-    def _emit_text(self, part: Part) -> None:
-        """The text part ends: decode what was kept of it."""
-        self._collecting = False
-        raw = self._raws[0] if len(self._raws) == 1 else b"".join(self._raws)
-        self._raws.clear()
-        if self._text_room <= 0:
-            self._search_complete = self._search_complete and not raw
-            return
-        text = decoded_text.leaf_text(raw, part)
-        if not self._preview and part.type == "text":
-            self._preview = decoded_text.preview(text)
-        self._keep_text(text)
-
-    def _add_text(self, unfolded: bytes) -> None:
-        if self._text_room > 0:
-            if len(unfolded) > decoded_text.MAX_SEARCH:
-                self._search_complete = False
-                unfolded = unfolded[: decoded_text.MAX_SEARCH]
-            self._keep_text(decoded_text.block_text(unfolded))
-        elif unfolded:
-            self._search_complete = False
-
-    def _keep_text(self, text: str) -> None:
-        if len(text) >= self._text_room:
-            self._search_complete = False
-            text = text[: self._text_room]
-        self._text_room -= len(text) + 1
-        self._pieces.append(text)
 
     # -- the result ----------------------------------------------------------------------------------------------
 
@@ -603,10 +501,7 @@ class Scanner:
         subject = decode_words(raw_subject[0][:MAX_TEXT]) if raw_subject else ""
         ident = get(b"message-id")
         refs, reply = get(b"references"), get(b"in-reply-to")
-        search = decoded_text.fold("\n".join(self._pieces))
-        if len(search) > decoded_text.MAX_SEARCH:
-            search = search[: decoded_text.MAX_SEARCH]
-            self._search_complete = False
+        search = self._harvest.result()
         short, full = render_body(root, self._fields)
         return Facts(
             size=size,
@@ -620,9 +515,9 @@ class Scanner:
             references=references(refs[0] if refs else None, reply[0] if reply else None),
             subject=subject,
             base_subject=base_subject(subject) if subject else "",
-            preview=self._preview,
+            preview=self._harvest.preview,
             search_text=search,
-            search_complete=self._search_complete,
+            search_complete=self._harvest.complete,
             truncated=self._truncated or self._writer.over,
             has_8bit_header=self._eight_bit,
         )
@@ -641,7 +536,7 @@ def _own_boundary(block: bytes) -> int:
     values = pick_unfolded(unfold_block(block), {b"content-type"}).get(b"content-type")
     if not values:
         return -1
-    content_type = _content_type(values[0])
+    content_type = read_content_type(values[0])
     if content_type.type != "multipart" or not content_type.boundary:
         return -1
     return block.find(b"\n--" + content_type.boundary) + 1 or -1
