@@ -1,0 +1,93 @@
+"""Commands that need no mailbox, and those that are little more than a report: RFC 3501 §6.1, ID, ENABLE, NAMESPACE, IDLE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from postroom.model.mailbox import SEPARATOR
+from postroom.wire.imap.commands import Enable
+from postroom.wire.imap.events import Request
+from postroom.wire.imap.responses import (
+    CapabilityData,
+    Continue,
+    EnabledData,
+    HighestModseq,
+    IdData,
+    Kind,
+    NamespaceData,
+    Untagged,
+)
+
+if TYPE_CHECKING:
+    from postroom.session.imap.session import ImapSession
+
+ENABLEABLE: Final = ("CONDSTORE",)
+"""What ENABLE can turn on (RFC 5161 §3.1)."""
+
+
+async def capability(session: ImapSession, request: Request) -> None:
+    """CAPABILITY."""
+    session.send(CapabilityData(session.engine.capabilities()))
+    await session.finish(request, "CAPABILITY completed")
+
+
+async def noop(session: ImapSession, request: Request) -> None:
+    """NOOP and CHECK: what has changed is reported on the way out."""
+    await session.finish(request, "Completed")
+
+
+async def logout(session: ImapSession, request: Request) -> None:
+    """LOGOUT."""
+    session.send(Untagged(Kind.BYE, "postroom says goodbye"))
+    session.ok(request, "LOGOUT completed")
+
+
+async def identify(session: ImapSession, request: Request) -> None:
+    """ID (RFC 2971): the product's name, no version: nothing an attacker could look up."""
+    session.send(IdData((("name", "postroom"),)))
+    await session.finish(request, "ID completed")
+
+
+async def namespace(session: ImapSession, request: Request) -> None:
+    """NAMESPACE (RFC 2342): one personal namespace without a prefix."""
+    session.send(NamespaceData((("", SEPARATOR),)))
+    await session.finish(request, "NAMESPACE completed")
+
+
+async def enable(session: ImapSession, request: Request) -> None:
+    """ENABLE (RFC 5161): answers with what has been turned on now."""
+    command = request.command
+    assert isinstance(command, Enable)
+    enabled = tuple(name for name in command.names if name in ENABLEABLE)
+    session.send(EnabledData(enabled))
+    if enabled:
+        enable_condstore(session)
+    await session.finish(request, "ENABLE completed")
+
+
+def enable_condstore(session: ImapSession) -> None:
+    """From now on MODSEQ is reported with flag changes (RFC 7162 §3.1); tells the HIGHESTMODSEQ of the open mailbox once."""
+    if session.sync.condstore:
+        return
+    session.sync.condstore = True
+    view = session.view
+    if view is not None:
+        highest = session.store.mailbox_by_id(view.account, view.mailbox).highest_modseq
+        session.send(Untagged(Kind.OK, "Highest", HighestModseq(highest)))
+
+
+async def idle(session: ImapSession, request: Request) -> None:
+    """IDLE (RFC 2177): IdleDone ends it."""
+    # Subscribe before the look, so that nothing falls between the two.
+    session.start_idling(request.tag)
+    session.send(Continue("idling"))
+    if session.view is not None:
+        await session.sync.report(expunge=True)
+
+
+async def starttls(session: ImapSession, request: Request) -> None:
+    """STARTTLS (RFC 3501 §6.2.1)."""
+    session.ok(request, "Begin TLS negotiation now")
+    await session.transport.start_tls()
+    session.refresh_security()
+    session.engine.tls_started()

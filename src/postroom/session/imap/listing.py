@@ -1,0 +1,152 @@
+"""LIST, LSUB and STATUS (RFC 3501 §6.3.8 to §6.3.10, RFC 5258, RFC 5819, RFC 6154, RFC 3348)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postroom.model.errors import NoSuchMailbox
+from postroom.model.mailbox import INBOX, SEPARATOR, Mailbox
+from postroom.session.imap.names import Pattern, canonical, superiors
+from postroom.wire.imap.commands import List, ListReturn, ListSelect, Lsub, Status, StatusItem
+from postroom.wire.imap.events import Request
+from postroom.wire.imap.responses import ListData, StatusData
+
+if TYPE_CHECKING:
+    from postroom.session.imap.session import ImapSession
+
+
+@dataclass(slots=True)
+class _Name:
+    """One name of the hierarchy: a mailbox, or None for a name that is only subscribed or only has inferiors."""
+
+    name: str
+    mailbox: Mailbox | None
+    subscribed: bool
+    children: bool = False
+    subscribed_below: bool = False
+
+
+def _hierarchy(session: ImapSession) -> list[_Name]:
+    """Every name: existing, subscribed, and those above them; INBOX first, the rest in order."""
+    account = session.account_id
+    names: dict[str, _Name] = {}
+    for mailbox in session.store.mailboxes(account):
+        names[mailbox.name] = _Name(mailbox.name, mailbox, mailbox.subscribed)
+    for subscribed in session.store.subscriptions(account):
+        names.setdefault(subscribed, _Name(subscribed, None, True)).subscribed = True
+    for found in list(names.values()):
+        for above in superiors(found.name):
+            upper = names.setdefault(above, _Name(above, None, False))
+            upper.children = upper.children or found.mailbox is not None
+            upper.subscribed_below = upper.subscribed_below or found.subscribed
+    return sorted(names.values(), key=lambda one: (one.name != INBOX, one.name))
+
+
+async def list_mailboxes(session: ImapSession, request: Request) -> None:
+    """LIST."""
+    command = request.command
+    assert isinstance(command, List)
+    if not command.extended and command.patterns == ("",):
+        # RFC 3501 §6.3.8: an empty pattern asks for the separator and the root of the reference.
+        session.send(ListData(("\\Noselect",), SEPARATOR, ""))
+        await session.finish(request, "LIST completed")
+        return
+    patterns = [Pattern(command.reference, pattern) for pattern in command.patterns if pattern]
+    select = command.select
+    for found in _hierarchy(session):
+        if not any(pattern.matches(found.name) for pattern in patterns):
+            continue
+        childinfo = ("SUBSCRIBED",) if select & ListSelect.RECURSIVEMATCH and found.subscribed_below else None
+        if select & ListSelect.SUBSCRIBED:
+            if not found.subscribed and childinfo is None:
+                continue
+        elif found.mailbox is None:
+            # A name with inferiors only appears when nothing below it would show it: the store keeps such names itself.
+            continue
+        if select & ListSelect.SPECIAL_USE and (found.mailbox is None or found.mailbox.special_use is None):
+            continue
+        attributes = _attributes(found, command)
+        session.send(ListData(attributes, SEPARATOR, found.name, childinfo))
+        if command.status and found.mailbox is not None and found.mailbox.selectable:
+            session.send(_status(session, found.mailbox, command.status))
+    await session.finish(request, "LIST completed")
+
+
+def _attributes(found: _Name, command: List) -> tuple[str, ...]:
+    mailbox = found.mailbox
+    attributes: list[str] = []
+    if mailbox is None:
+        attributes.append("\\NonExistent")
+    elif not mailbox.selectable:
+        attributes.append("\\Noselect")
+    attributes.append("\\HasChildren" if found.children else "\\HasNoChildren")
+    if found.subscribed and (
+        command.select & ListSelect.SUBSCRIBED or command.returns & ListReturn.SUBSCRIBED
+    ):
+        attributes.append("\\Subscribed")
+    if mailbox is not None and mailbox.special_use is not None:
+        attributes.append(str(mailbox.special_use))
+    return tuple(attributes)
+
+
+async def lsub(session: ImapSession, request: Request) -> None:
+    """LSUB: with ``%`` a name above subscribed ones is shown as \\Noselect (RFC 3501 §6.3.9)."""
+    command = request.command
+    assert isinstance(command, Lsub)
+    pattern = Pattern(command.reference, command.pattern)
+    for found in _hierarchy(session):
+        if not pattern.matches(found.name):
+            continue
+        if found.subscribed:
+            selectable = found.mailbox is None or found.mailbox.selectable
+            session.send(ListData(() if selectable else ("\\Noselect",), SEPARATOR, found.name, lsub=True))
+        elif found.subscribed_below and command.pattern.endswith("%"):
+            session.send(ListData(("\\Noselect",), SEPARATOR, found.name, lsub=True))
+    await session.finish(request, "LSUB completed")
+
+
+async def status(session: ImapSession, request: Request) -> None:
+    """STATUS, of the selected mailbox too."""
+    command = request.command
+    assert isinstance(command, Status)
+    mailbox = session.store.mailbox(session.account_id, canonical(command.mailbox))
+    if not mailbox.selectable:
+        raise NoSuchMailbox("Mailbox cannot be selected")
+    if StatusItem.HIGHESTMODSEQ in command.items:
+        session.sync.condstore = True
+    session.send(_status(session, mailbox, command.items))
+    await session.finish(request, "STATUS completed")
+
+
+def _status(session: ImapSession, mailbox: Mailbox, items: tuple[StatusItem, ...]) -> StatusData:
+    return StatusData(mailbox.name, tuple((item, _value(session, mailbox, item)) for item in items))
+
+
+def _value(session: ImapSession, mailbox: Mailbox, item: StatusItem) -> int | None:
+    match item:
+        case StatusItem.MESSAGES:
+            return mailbox.messages
+        case StatusItem.RECENT:
+            return _recent(session, mailbox)
+        case StatusItem.UIDNEXT:
+            return mailbox.uid_next
+        case StatusItem.UIDVALIDITY:
+            return mailbox.uid_validity
+        case StatusItem.UNSEEN:
+            return mailbox.unseen
+        case StatusItem.HIGHESTMODSEQ:
+            return mailbox.highest_modseq
+        case StatusItem.APPENDLIMIT:
+            return session.services.message_limit
+
+
+def _recent(session: ImapSession, mailbox: Mailbox) -> int:
+    """Messages that no session has been told of as \\Recent yet."""
+    if mailbox.recent_from >= mailbox.uid_next or not mailbox.messages:
+        return 0
+    if mailbox.recent_from <= 1:
+        return mailbox.messages
+    uids = session.store.uids(session.account_id, mailbox.id)
+    return len(uids) - bisect_left(uids, mailbox.recent_from)

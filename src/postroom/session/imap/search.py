@@ -1,0 +1,132 @@
+"""SEARCH (RFC 3501 §6.4.4, RFC 4731, RFC 5032, RFC 7162 §3.1.5): keys become the store's criteria, UIDs become answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from postroom.model import search as criteria
+from postroom.model.ids import Modseq
+from postroom.model.uidset import UidSet
+from postroom.store.api import Column
+from postroom.wire.imap.commands import Search
+from postroom.wire.imap.events import Request
+from postroom.wire.imap.responses import EsearchData, SearchData
+from postroom.wire.imap.search import (
+    AllOf,
+    Either,
+    Negated,
+    Numbers,
+    Recent,
+    SearchKey,
+    SearchReturn,
+    UidNumbers,
+    Within,
+)
+
+if TYPE_CHECKING:
+    from postroom.session.imap.session import ImapSession
+    from postroom.session.imap.view import View
+
+
+async def search(session: ImapSession, request: Request) -> None:
+    """SEARCH and UID SEARCH."""
+    command = request.command
+    assert isinstance(command, Search)
+    view = session.view
+    assert view is not None
+    session.sync.with_uid = command.uid
+    wants_modseq = mentions_modseq(command.key)
+    if wants_modseq:
+        session.sync.condstore = True
+    now, _ = session.services.clock()
+    criterion = translate(command.key, view, now)
+    number_of = view.numberer()
+    # What came after the last report has no number yet, and what is to be reported as gone is gone.
+    uids = [
+        uid for uid in await session.store.search(view.account, view.mailbox, criterion) if number_of(uid)
+    ]
+    numbers = uids if command.uid else [number_of(uid) for uid in uids]
+    if command.returns is None:
+        modseq = _highest(session, view, uids) if wants_modseq and uids else None
+        session.send(SearchData(tuple(numbers), modseq))
+    else:
+        session.send(_extended(session, view, request, numbers, uids))
+    await session.finish(request, "SEARCH completed")
+
+
+def _extended(
+    session: ImapSession, view: View, request: Request, numbers: list[int], uids: list[int]
+) -> EsearchData:
+    command = request.command
+    assert isinstance(command, Search)
+    wanted = command.returns or SearchReturn.ALL
+    modseq = None
+    if numbers and mentions_modseq(command.key):
+        # RFC 7162 §3.1.5: of MIN and MAX alone the modseq concerns just those messages.
+        relevant: Iterable[int] = uids
+        if not wanted & (SearchReturn.ALL | SearchReturn.COUNT):
+            ends = [uids[0]] if wanted & SearchReturn.MIN else []
+            relevant = ends + ([uids[-1]] if wanted & SearchReturn.MAX else [])
+        modseq = _highest(session, view, relevant)
+    return EsearchData(
+        request.tag,
+        command.uid,
+        min=numbers[0] if numbers and wanted & SearchReturn.MIN else None,
+        max=numbers[-1] if numbers and wanted & SearchReturn.MAX else None,
+        all=UidSet.of(numbers) if numbers and wanted & SearchReturn.ALL else None,
+        count=len(numbers) if wanted & SearchReturn.COUNT else None,
+        modseq=modseq,
+    )
+
+
+def _highest(session: ImapSession, view: View, uids: Iterable[int]) -> Modseq | None:
+    highest = 0
+    for batch in session.store.fetch(view.account, view.mailbox, UidSet.of(uids), (Column.MODSEQ,)):
+        highest = max(highest, *(row[0] for row in batch))
+    return Modseq(highest) if highest else None
+
+
+def mentions_modseq(key: SearchKey) -> bool:
+    """Whether MODSEQ occurs in the key; iterative, as keys may be nested."""
+    waiting = [key]
+    while waiting:
+        match waiting.pop():
+            case criteria.ModseqAtLeast():
+                return True
+            case AllOf(keys):
+                waiting.extend(keys)
+            case Either(left, right):
+                waiting += (left, right)
+            case Negated(inner):
+                waiting.append(inner)
+            case _:
+                continue
+    return False
+
+
+def translate(key: SearchKey, view: View, now: int) -> criteria.Criterion:
+    """The store's criterion for a key. Raises BadSequence for sequence numbers that are not there.
+
+    The grammar bounds the depth, so recursion is safe here.
+    """
+    match key:
+        case Numbers(numbers):
+            return criteria.Uids(view.resolve(numbers, uid=False))
+        case UidNumbers(uids):
+            return criteria.Uids(view.resolve(uids, uid=True))
+        case Recent():
+            return criteria.Uids(view.recent)
+        case Within(seconds, older):
+            if older:
+                # RFC 5032 §2.1: OLDER includes what is exactly that old.
+                return criteria.InternalDate(before=now - seconds + 1)
+            return criteria.InternalDate(since=now - seconds)
+        case AllOf(keys):
+            return criteria.And(tuple(translate(one, view, now) for one in keys))
+        case Either(left, right):
+            return criteria.Or((translate(left, view, now), translate(right, view, now)))
+        case Negated(inner):
+            return criteria.Not(translate(inner, view, now))
+        case _:
+            return key

@@ -1,0 +1,138 @@
+"""SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE (RFC 3501 §6.3.1, §6.3.2, §6.4.2, §6.4.3, RFC 3691, RFC 4315 §2.1).
+
+SELECT costs the same for every size of mailbox: it answers from counters. The first unseen message is an indexed look-up; its
+sequence number is told when it can be known without reading all UIDs (RFC 3501 §6.3.1 lets a server leave it out).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postroom.model.errors import NoSuchMailbox
+from postroom.model.mailbox import Mailbox
+from postroom.model.uidset import UidSet
+from postroom.session.imap.names import canonical
+from postroom.session.imap.sync import SYSTEM_FLAGS
+from postroom.session.imap.view import View
+from postroom.wire.imap.commands import Examine, Select, UidExpunge
+from postroom.wire.imap.events import Request
+from postroom.wire.imap.responses import (
+    Exists,
+    FlagsData,
+    HighestModseq,
+    Kind,
+    PermanentFlags,
+    RecentCount,
+    UidNext,
+    UidValidity,
+    Unseen,
+    Untagged,
+    Word,
+)
+from postroom.wire.imap.values.flags import ReportedFlags
+
+if TYPE_CHECKING:
+    from postroom.session.imap.session import ImapSession
+
+
+async def select(session: ImapSession, request: Request) -> None:
+    """SELECT and EXAMINE."""
+    command = request.command
+    assert isinstance(command, Select | Examine)
+    was_open = session.view is not None
+    leave(session)
+    if was_open and session.sync.condstore:
+        session.send(Untagged(Kind.OK, "Previous mailbox closed", Word.CLOSED))
+    account = session.account_id
+    modseq = session.store.modseq(account)
+    mailbox = session.store.mailbox(account, canonical(command.mailbox))
+    if not mailbox.selectable:
+        raise NoSuchMailbox("Mailbox cannot be selected")
+    read_only = isinstance(command, Examine)
+    if read_only or mailbox.recent_from >= mailbox.uid_next:
+        recent = (mailbox.recent_from, mailbox.uid_next)
+    else:
+        recent = await session.store.claim_recent(account, mailbox.id)
+    claimed = UidSet([(recent[0], recent[1] - 1)]) if recent[0] < recent[1] else UidSet()
+    view = View(session.store, account, mailbox, modseq=modseq, read_only=read_only, recent=claimed)
+    session.view = view
+    if command.condstore:
+        session.sync.condstore = True
+    _announce(session, view, mailbox)
+    session.ok(
+        request,
+        f"{'EXAMINE' if read_only else 'SELECT'} completed",
+        Word.READ_ONLY if read_only else Word.READ_WRITE,
+    )
+
+
+def _announce(session: ImapSession, view: View, mailbox: Mailbox) -> None:
+    send = session.send
+    send(FlagsData(ReportedFlags(SYSTEM_FLAGS, mailbox.keywords)))
+    send(Exists(view.count))
+    send(RecentCount(view.recent_count()))
+    unseen = _first_unseen(session, view, mailbox) if mailbox.unseen else 0
+    if unseen:
+        send(Untagged(Kind.OK, "First unseen", Unseen(unseen)))
+    permanent = (
+        ReportedFlags() if view.read_only else ReportedFlags(SYSTEM_FLAGS, mailbox.keywords, star=True)
+    )
+    send(Untagged(Kind.OK, "Flags permitted", PermanentFlags(permanent)))
+    send(Untagged(Kind.OK, "UIDs valid", UidValidity(mailbox.uid_validity)))
+    send(Untagged(Kind.OK, "Predicted next UID", UidNext(mailbox.uid_next)))
+    send(Untagged(Kind.OK, "Highest", HighestModseq(mailbox.highest_modseq)))
+
+
+def _first_unseen(session: ImapSession, view: View, mailbox: Mailbox) -> int:
+    """Its sequence number, 0 when finding it would mean to read every UID of a large mailbox with holes."""
+    if mailbox.unseen == mailbox.messages:
+        return 1
+    uid = session.store.first_unseen(view.account, view.mailbox)
+    if uid is None:
+        return 0
+    # Without holes below it (as in most mailboxes) a UID and its number differ by what was before the first message.
+    without_holes = mailbox.uid_next - 1 == mailbox.messages
+    if without_holes:
+        return uid
+    return view.number(uid) if mailbox.messages <= 10_000 else 0
+
+
+def leave(session: ImapSession) -> None:
+    """No mailbox is selected any more."""
+    session.view = None
+    session.sync.with_uid = False
+
+
+async def close(session: ImapSession, request: Request) -> None:
+    """CLOSE: removes what is marked \\Deleted, silently."""
+    view = session.view
+    assert view is not None
+    if not view.read_only and not view.removed:
+        found = session.store.mailbox_by_id(view.account, view.mailbox)
+        if found.deleted:
+            await session.store.expunge(view.account, view.mailbox)
+    leave(session)
+    session.ok(request, "CLOSE completed")
+
+
+async def unselect(session: ImapSession, request: Request) -> None:
+    """UNSELECT (RFC 3691)."""
+    leave(session)
+    session.ok(request, "UNSELECT completed")
+
+
+async def expunge(session: ImapSession, request: Request) -> None:
+    """EXPUNGE and UID EXPUNGE: what has gone is reported like any change."""
+    view = session.view
+    assert view is not None
+    if view.read_only:
+        session.no(request, "Mailbox is read-only", Word.CANNOT)
+        return
+    uids = None
+    if isinstance(request.command, UidExpunge):
+        uids = view.resolve(request.command.uids, uid=True)
+    done = await session.store.expunge(view.account, view.mailbox, uids)
+    if done.uids and session.sync.condstore:
+        await session.finish(request, "EXPUNGE completed", HighestModseq(done.modseq))
+    else:
+        await session.finish(request, "EXPUNGE completed")
