@@ -151,6 +151,12 @@ def test_append_may_be_refused_at_any_event(after: type[object]) -> None:
         assert isinstance(events[-1], Request)
 
 
+def test_two_spaces_between_messages_are_forgiven() -> None:
+    events, output = feed(logged_in(), [b"a APPEND x {1+}\r\na  {1+}\r\nb\r\n"])
+    assert [event.index for event in events if isinstance(event, AppendBegin)] == [0, 1]
+    assert output == b"a OK done\r\n"
+
+
 def test_a_broken_append_is_aborted_and_answered_once() -> None:
     events, output = feed(logged_in(), [b"a APPEND x {3+}\r\nabc (\\Nope) {2+}\r\nzz\r\nb NOOP\r\n"])
     assert [type(event) for event in events] == [AppendBegin, AppendChunk, AppendEnd, AppendAbort, Request]

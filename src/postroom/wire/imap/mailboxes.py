@@ -167,6 +167,7 @@ def parse_append_mailbox(cursor: Cursor) -> str:
 def parse_append_message(cursor: Cursor) -> AppendMessage:
     """append-message up to its literal's announcement, which ends the octets: SP [flag-list SP] [date-time SP] {n}."""
     cursor.expect(b" ")
+    cursor.skip(b" ")  # quirk: imapclient (two spaces between the messages of MULTIAPPEND)
     flags = FlagList()
     date = None
     if cursor.peek() == 0x28:
