@@ -171,8 +171,11 @@ class ImapServer:
 
     @property
     def current_tag(self) -> bytes | None:
-        """The tag of the command that waits for its Tagged response, or None."""
-        return self._tag or None
+        """The tag of the command that waits for our Tagged response; None without one, and while the client must move first
+        (IDLE, a challenge, the TLS handshake)."""
+        if self._phase in {_Phase.COMMAND, _Phase.IDLING, _Phase.CHALLENGED, _Phase.TLS, _Phase.DISCARD}:
+            return None
+        return self._tag
 
     def capabilities(self) -> tuple[str, ...]:
         """The CAPABILITY list for the present state, from the table."""
