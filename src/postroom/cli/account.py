@@ -65,9 +65,10 @@ def add(
         Print JSON.
     """
     password, made = read_password(from_stdin=password_stdin, generate=generate)
-    with open_directory() as directory:
+    settings = current().settings()
+    with open_directory(settings) as directory:
         account = directory.add_account(name, password, quota=quota)
-    make_mailboxes([account])
+    make_mailboxes([account], settings)
     if json:
         print_json({"name": account.name, "id": account.id, "password": password if made else None})
     else:
@@ -89,8 +90,9 @@ def import_(file: Path, /, *, json: Json = False) -> int:
         Print what became of each line as JSON.
     """
     rows = read_accounts(file)
+    settings = current().settings()
     outcomes: list[tuple[Row, Account | PostroomError]] = []
-    with open_directory() as directory:
+    with open_directory(settings) as directory:
         starts = range(0, len(rows), BATCH)
         steps = track(starts, "adding accounts", console=console(error=True), transient=True, disable=json)
         for start in steps:
@@ -105,7 +107,7 @@ def import_(file: Path, /, *, json: Json = False) -> int:
             ]
     added = [outcome for _, outcome in outcomes if isinstance(outcome, Account)]
     if added:
-        make_mailboxes(added)
+        make_mailboxes(added, settings)
     refused = [(row, outcome) for row, outcome in outcomes if isinstance(outcome, PostroomError)]
     if json:
         print_json(
@@ -196,9 +198,10 @@ def password(name: str, /, *, password_stdin: FromStdin = False, generate: Gener
     generate
         Make a password and print it.
     """
-    data = current().data()
     new, made = read_password(from_stdin=password_stdin, generate=generate)
-    with open_directory() as directory:
+    settings = current().settings()
+    data = current().data(settings)
+    with open_directory(settings) as directory:
         account = find_account(directory, name)
         directory.set_password(account.name, new)
     forget_password(data, account.name)

@@ -26,8 +26,8 @@ def open_directory(settings: Settings | None = None) -> Iterator[Directory]:
 
     Raises Failed, ConfigErrors, Unavailable.
     """
-    data = current().data(settings)
     chosen = settings or current().settings()
+    data = current().data(chosen)
     directory = Directory(data.directory, password_scheme(chosen.auth))
     try:
         yield directory

@@ -5,6 +5,7 @@ Invariants: what is there already is kept; each step can be repeated, so that on
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from cyclopts import Parameter
 from postroom.cli.directory import open_directory, password_scheme
 from postroom.cli.exits import Exit, Failed
 from postroom.cli.output import say
+from postroom.cli.ownership import hand_over
 from postroom.cli.target import Target, choose, current
 from postroom.config.certificate import ensure_certificate, fingerprint
 from postroom.config.paths import CONFIG_NAME, DataDir
@@ -110,6 +112,7 @@ def prepare(*, hostname: str = "", base_port: int | None = None) -> Settings:
     data = DataDir(settings.data_dir)
     if data.too_long_for_sockets():
         raise Failed(f"{data.root} is too long a path: unix sockets in it could not be named", Exit.CONFIG)
+    hand_over(data.root, settings.user)
     data.make()
     ensure_tls(settings)
     _make_directory(settings, data)
@@ -132,8 +135,6 @@ def _make_config(directory: Path, hostname: str, base_port: int | None) -> None:
 
 def _make_directory(settings: Settings, data: DataDir) -> None:
     """The directory of accounts; the number of shards is decided here, once."""
-    import os
-
     fresh = not data.directory.exists()
     directory = Directory(data.directory, password_scheme(settings.auth))
     try:

@@ -24,7 +24,7 @@ def serve() -> int:
     The data directory must have been made with `postroom init`.
     """
     settings = current().settings()
-    current().data(settings)
+    current().data(settings, as_owner=False)
     logging.configure(settings.log)
     ensure_tls(settings)
     from postroom import app

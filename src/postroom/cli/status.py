@@ -146,7 +146,8 @@ def _is_postroom(pid: int) -> bool:
     except PermissionError:
         return True
     try:
-        return b"postroom" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"postroom" in command or not command
     except OSError:
         return True
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from postroom.cli.exits import Exit, Failed
+from postroom.cli.ownership import become_owner
 from postroom.config.loading import load
 from postroom.config.paths import CONFIG_NAME, DataDir
 from postroom.config.settings import Settings
@@ -57,13 +58,15 @@ class Target:
             )
         return load(file, environment)
 
-    def data(self, settings: Settings | None = None) -> DataDir:
-        """The data directory, which must have been made. Raises ConfigErrors, Failed."""
-        data = DataDir((settings or self.settings()).data_dir)
+    def data(self, settings: Settings, *, as_owner: bool = True) -> DataDir:
+        """The data directory, which must have been made; root becomes its owner. Raises Failed, OSError."""
+        data = DataDir(settings.data_dir)
         if not data.directory.exists():
             raise Failed(
                 f"{data.root} is not a data directory yet", Exit.CONFIG, "make it with `postroom init`"
             )
+        if as_owner:
+            become_owner(data.root)
         return data
 
 
