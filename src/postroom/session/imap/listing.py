@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from postroom.model.errors import NoSuchMailbox
 from postroom.model.mailbox import INBOX, SEPARATOR, Mailbox
-from postroom.session.imap.names import Pattern, canonical, superiors
+from postroom.session.imap.names import Pattern, canonical
+from postroom.store.mailbox_names import superior_names
 from postroom.wire.imap.commands import List, ListReturn, ListSelect, Lsub, Status, StatusItem
 from postroom.wire.imap.events import Request
 from postroom.wire.imap.responses import ListData, StatusData
@@ -37,7 +38,7 @@ def _hierarchy(session: ImapSession) -> list[_Name]:
     for subscribed in session.store.subscriptions(account):
         names.setdefault(subscribed, _Name(subscribed, None, True)).subscribed = True
     for found in list(names.values()):
-        for above in superiors(found.name):
+        for above in superior_names(found.name):
             upper = names.setdefault(above, _Name(above, None, False))
             upper.children = upper.children or found.mailbox is not None
             upper.subscribed_below = upper.subscribed_below or found.subscribed
