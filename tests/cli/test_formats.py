@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from postroom.cli.formats import eml, maildir, mbox
 from postroom.cli.formats.archived import ArchivedMessage, Skipped, header_date, with_mail_line_ends
 from postroom.model.flags import SystemFlag
+from tests import corpus
 
 SIMPLE = b"From: a@example.test\r\nSubject: x\r\n\r\nBody\r\n"
 
@@ -355,3 +356,38 @@ def test_line_ends(before: bytes, after: bytes) -> None:
 )
 def test_dates_of_headers(octets: bytes, stamp: int | None) -> None:
     assert header_date(octets) == stamp
+
+
+# --- real messages
+
+
+def test_real_messages_pass_through_mbox_octet_for_octet() -> None:
+    wrote = [
+        ArchivedMessage("", name, octets, 1_000_000 + n) for n, (name, octets) in enumerate(corpus.messages())
+    ]
+    buffer = b"".join(mbox.mbox_record(message) for message in wrote)
+    read = list(mbox.read_mbox(buffer))
+    assert len(read) == len(wrote)
+    changed = [
+        before.key
+        for before, after in zip(wrote, read, strict=True)
+        if not isinstance(after, ArchivedMessage) or after.octets != before.octets
+    ]
+    # Without a single line end a message cannot be told from one of a system whose lines end in LF alone.
+    assert all(b"\n" not in before.octets for before in wrote if before.key in changed)
+
+
+def test_a_real_mbox_is_read_as_the_standard_library_does() -> None:
+    shared = corpus.shared()
+    if shared is None:
+        return
+    path = shared / "corpus" / "dovecot-crlf-100.mbox"
+    box = mailbox.mbox(path, create=False)
+    stamps = [each.get_from() for each in box]
+    box.close()
+    read = list(mbox.read_mbox(path.read_bytes()))
+    assert len(read) == len(stamps)
+    for item, stamp in zip(read, stamps, strict=True):
+        assert isinstance(item, ArchivedMessage)
+        assert item.internal_date == mbox.from_line_date(b"From " + stamp.encode())
+        assert item.internal_date is not None

@@ -7,14 +7,10 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from postroom.cli import program
 from postroom.cli.exits import MEANINGS, Exit, Failed, exit_for
 from postroom.cli.init import first_account, make_password
 from postroom.cli.reference import reference
@@ -22,59 +18,10 @@ from postroom.config.loading import load
 from postroom.config.paths import DataDir
 from postroom.model import errors
 from postroom.store.directory import EntryExists, NoSuchEntry, PasswordRefused
+from tests.cli.commands import Run
 
 SOURCE = Path(__file__).parents[2] / "src"
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-
-
-@dataclass
-class Done:
-    """One finished command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture(autouse=True)
-def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("POSTROOM_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "200")
-    # Cheap hashes: these tests are about the command line.
-    monkeypatch.setenv("POSTROOM_AUTH_ARGON2_MEMORY", str(8 * 1024 * 1024))
-    monkeypatch.setenv("POSTROOM_AUTH_ARGON2_TIME", "1")
-    monkeypatch.setenv("POSTROOM_AUTH_SCRAM_ITERATIONS", "4096")
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def command(*arguments: str, stdin: str = "") -> Done:
-        import io
-
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        code = program.run(arguments)
-        captured = capsys.readouterr()
-        return Done(int(code), captured.out, captured.err)
-
-    return command
-
-
-@pytest.fixture
-def ready(run: Run, tmp_path: Path) -> Path:
-    """A data directory with a domain, in the place where commands look for one."""
-    assert run("init", "--domain", "example.test", "--base-port", "24000").code == 0
-    return tmp_path / "data"
 
 
 # --- init
