@@ -6,6 +6,7 @@ was ever released is not changed any more. A file of a newer version is refused,
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +61,7 @@ CREATE TABLE sender (
 MIGRATIONS: Final[tuple[str, ...]] = (_V1,)
 VERSION: Final = len(MIGRATIONS)
 _BUSY_MS: Final = 10_000
+_RETRY_MS: Final = 20
 
 
 def connect(path: Path) -> apsw.Connection:
@@ -69,8 +71,23 @@ def connect(path: Path) -> apsw.Connection:
         path.touch(mode=0o600)
     db = apsw.Connection(str(path))
     db.set_busy_timeout(_BUSY_MS)
-    db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON").fetchall()
+    _use_wal(db)
+    db.execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
     return db
+
+
+def _use_wal(db: apsw.Connection) -> None:
+    """Switch to WAL. Of processes that open a new file at once all but one find it locked, and SQLite's own waiting does
+    not cover this change of mode."""
+    for attempt in range(_BUSY_MS // _RETRY_MS, -1, -1):
+        try:
+            db.execute("PRAGMA journal_mode = WAL").fetchall()
+            return
+        except apsw.BusyError:
+            if not attempt:
+                db.close()
+                raise
+            time.sleep(_RETRY_MS / 1000)
 
 
 def migrate(db: apsw.Connection) -> None:
