@@ -13,7 +13,7 @@ from postroom.cli.accounts_csv import Row, read_accounts
 from postroom.cli.directory import open_directory
 from postroom.cli.exits import Exit
 from postroom.cli.init import forget_password
-from postroom.cli.offline import find_account, make_mailboxes, with_store
+from postroom.cli.offline import find_account, make_mailboxes, open_account, open_accounts, with_store
 from postroom.cli.output import Json, complain, console, octets, print_json, print_table, say
 from postroom.cli.passwords import read_password
 from postroom.cli.target import current
@@ -151,7 +151,9 @@ def list_(domain: str | None = None, /, *, usage: bool = False, json: Json = Fal
 
         async def work(directory: Directory, store: MailStore) -> list[Described]:
             described = []
-            for account in directory.accounts(domain):
+            accounts = list(directory.accounts(domain))
+            await open_accounts(store, accounts)
+            for account in accounts:
                 held = store.usage(account.id)
                 described.append(Described(account, held.messages, held.octets))
             return described
@@ -249,8 +251,7 @@ def quota(name: str, size: Quota, /) -> None:
     """
 
     async def work(directory: Directory, store: MailStore) -> None:
-        account = find_account(directory, name)
-        await store.create_account(account.id, size)
+        account = await open_account(directory, store, name)
         await store.set_quota(account.id, size)
         directory.set_quota(account.name, size)
 
@@ -292,7 +293,7 @@ def remove(
     """
 
     async def work(directory: Directory, store: MailStore) -> tuple[Account, int]:
-        account = find_account(directory, name)
+        account = await open_account(directory, store, name)
         held = store.usage(account.id).messages
         if yes:
             directory.remove_account(account.name)

@@ -19,7 +19,7 @@ from postroom.cli.formats import eml, maildir
 from postroom.cli.formats.archived import ArchivedMessage
 from postroom.cli.formats.mbox import mbox_record
 from postroom.cli.importing import Format, show_progress
-from postroom.cli.offline import find_account, with_store
+from postroom.cli.offline import open_account, with_store
 from postroom.cli.output import Json, print_json, say
 from postroom.config.private_file import write_private
 from postroom.model.account import Account
@@ -81,7 +81,7 @@ def export(
     chosen = mailbox or []
 
     async def work(directory: Directory, store: MailStore) -> Report:
-        owner = find_account(directory, account)
+        owner = await open_account(directory, store, account)
         boxes = [store.mailbox(owner.id, name) for name in chosen] or [
             each for each in store.mailboxes(owner.id) if each.selectable
         ]

@@ -24,7 +24,7 @@ from postroom.cli.formats.eml import read_eml
 from postroom.cli.formats.maildir import is_maildir, read_maildir
 from postroom.cli.formats.mbox import read_mbox
 from postroom.cli.journal import Journal, Unfinished, journal_path
-from postroom.cli.offline import find_account, with_store
+from postroom.cli.offline import open_account, with_store
 from postroom.cli.output import Json, complain, console, print_json, say
 from postroom.cli.target import current
 from postroom.config.paths import DataDir
@@ -93,8 +93,7 @@ def import_(
     total = sum(1 for _ in read_archive(source, kind, limit, count_only=True))
 
     async def work(directory: Directory, store: MailStore) -> Report:
-        owner = find_account(directory, account)
-        await store.create_account(owner.id, owner.quota)
+        owner = await open_account(directory, store, account)
         path = journal_path(DataDir(settings.data_dir).journals, source, owner.name, into)
         with Journal(path) as journal, show_progress(total, quiet=json) as progress:
             importer = Importer(store, owner, into, journal)

@@ -16,6 +16,7 @@ from cyclopts import Parameter
 
 from postroom.cli.directory import open_directory, password_scheme
 from postroom.cli.exits import Exit, Failed
+from postroom.cli.offline import make_mailboxes
 from postroom.cli.output import say
 from postroom.cli.ownership import hand_over
 from postroom.cli.target import Target, choose, current
@@ -165,8 +166,10 @@ def make_first_account(settings: Settings, domain: str, name: str) -> FirstAccou
         first = FirstAccount(name, make_password())
         write_private(data.first_account, f"{first.name}\n{first.password}\n".encode())
     with open_directory(settings) as directory:
-        if directory.account(name) is None:
-            directory.add_account(first.name, first.password)
+        account = directory.account(name)
+        if account is None:
+            account = directory.add_account(first.name, first.password)
+    make_mailboxes([account], settings)
     return first
 
 

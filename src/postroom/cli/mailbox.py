@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from postroom.cli.exits import Exit, Failed
-from postroom.cli.offline import find_account, with_store
+from postroom.cli.offline import open_account, with_store
 from postroom.cli.output import Json, octets, print_json, print_table, say
 from postroom.model.mailbox import Mailbox, SpecialUse
 from postroom.store.api import MailStore
@@ -27,7 +27,7 @@ def list_(account: str, /, *, json: Json = False) -> None:
     """
 
     async def work(directory: Directory, store: MailStore) -> list[Mailbox]:
-        return list(store.mailboxes(find_account(directory, account).id))
+        return list(store.mailboxes((await open_account(directory, store, account)).id))
 
     found = with_store(work)
     if json:
@@ -79,7 +79,7 @@ def create(account: str, name: str, /, *, use: str = "") -> None:
     special = _special_use(use) if use else None
 
     async def work(directory: Directory, store: MailStore) -> None:
-        owner = find_account(directory, account)
+        owner = await open_account(directory, store, account)
         await store.create_mailbox(owner.id, name, special)
         await store.subscribe(owner.id, name, True)
 
@@ -110,7 +110,8 @@ def rename(account: str, name: str, to: str, /) -> None:
     """
 
     async def work(directory: Directory, store: MailStore) -> None:
-        await store.rename_mailbox(find_account(directory, account).id, name, to)
+        owner = await open_account(directory, store, account)
+        await store.rename_mailbox(owner.id, name, to)
 
     with_store(work)
     say(f"renamed {name} to {to}")
@@ -129,7 +130,7 @@ def delete(account: str, name: str, /) -> None:
     """
 
     async def work(directory: Directory, store: MailStore) -> None:
-        owner = find_account(directory, account)
+        owner = await open_account(directory, store, account)
         await store.delete_mailbox(owner.id, name)
         await store.subscribe(owner.id, name, False)
 

@@ -7,8 +7,8 @@ does nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from postroom.cli.exits import Exit, Failed
 from postroom.cli.target import current
@@ -16,6 +16,8 @@ from postroom.config.settings import Settings
 from postroom.model.account import Account
 from postroom.store.api import MailStore
 from postroom.store.directory import Directory, NoSuchEntry
+
+AT_ONCE: Final = 500
 
 Result = TypeVar("Result")
 Work = Callable[[Directory, MailStore], Awaitable[Result]]
@@ -55,12 +57,25 @@ def find_account(directory: Directory, name: str) -> Account:
     return account
 
 
-def make_mailboxes(accounts: list[Account], settings: Settings | None = None) -> None:
+async def open_account(directory: Directory, store: MailStore, name: str) -> Account:
+    """The account of a name, with its mailboxes in place. Raises NoSuchEntry."""
+    account = find_account(directory, name)
+    await store.create_account(account.id, account.quota)
+    return account
+
+
+async def open_accounts(store: MailStore, accounts: Sequence[Account]) -> None:
+    """Put the mailboxes of many accounts in place, many to a commit."""
+    for start in range(0, len(accounts), AT_ONCE):
+        batch = accounts[start : start + AT_ONCE]
+        await asyncio.gather(*(store.create_account(each.id, each.quota) for each in batch))
+
+
+def make_mailboxes(accounts: Sequence[Account], settings: Settings | None = None) -> None:
     """Give new accounts their mailboxes now; when a server runs, it does so at the first login or delivery."""
 
     async def work(_directory: Directory, store: MailStore) -> None:
-        for account in accounts:
-            await store.create_account(account.id, account.quota)
+        await open_accounts(store, accounts)
 
     try:
         with_store(work, settings)
