@@ -139,7 +139,8 @@ class SmtpServer:
                 return PAUSED
             event = self._read_content() if self._mode is _Mode.CONTENT else self._read_line()
             if event is NEED_DATA:
-                self._closing = self._closing or self._end_of_input
+                if self._end_of_input:
+                    self._closing = True
                 break
             if event is not None:
                 return event
