@@ -14,7 +14,7 @@ It must not know: engines, SQL, sockets, asyncio.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -215,7 +215,7 @@ class ShardWriter(Protocol):
     def failed(self) -> str | None:
         """Why the shard takes no more writes, None while it does."""
 
-    async def submit(self, operation: Operation) -> Any:
+    def submit(self, operation: Operation) -> Awaitable[Any]:
         """Do it; returns the result named at the operation once it is durable. Raises its error, or Unavailable."""
 
     async def lock_maildrop(self, account: AccountId) -> Lease:

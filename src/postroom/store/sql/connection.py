@@ -20,21 +20,13 @@ from typing import Final
 import apsw
 
 from postroom.model.errors import Unavailable
+from postroom.store.durability import sync_directory
 
 PAGE_SIZE: Final = 8192
 SYNCHRONOUS: Final = "FULL"
 _BUSY_MS: Final = 10_000
 _WRITER_CACHE_KIB: Final = 32 * 1024
 _READER_CACHE_KIB: Final = 8 * 1024
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def lock_file(path: Path) -> int:

@@ -18,10 +18,9 @@ from postroom.mime.structure import dump_structure
 from postroom.model.errors import Unavailable
 from postroom.model.ids import AccountId
 from postroom.model.message import BlobRef
+from postroom.store.blobs.files import FILES
+from postroom.store.blobs.inline import INLINE
 from postroom.store.sql.rows import Work
-
-INLINE: Final = "inline"
-FILES: Final = "files"
 
 REFERENCE_SEPARATOR: Final = "\n"
 
