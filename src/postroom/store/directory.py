@@ -93,6 +93,12 @@ class Directory(DirectoryChanges):
 
     # --- domains
 
+    def shards(self) -> int:
+        """How many shards accounts are spread over; they are numbered from 1."""
+        row = self._row("SELECT count(*) FROM shard")
+        assert row is not None
+        return int(row[0])
+
     def is_local_domain(self, domain: str) -> bool:
         """Whether mail for the domain is received here; any spelling."""
         return self._domain(domain) is not None

@@ -118,6 +118,10 @@ class ShardedStore:
         self._files_failed = files_failed
         self._closed = False
 
+    def writers(self) -> dict[ShardId, ShardWriter]:
+        """The writers of the shards that this process owns."""
+        return {number: self._shards[number].writer for number in self._owned}
+
     # --- accounts
 
     async def create_account(self, account: AccountId, quota: int = 0) -> None:

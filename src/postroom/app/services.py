@@ -1,0 +1,279 @@
+"""Every protocol of a worker: engines, sessions and what they share.
+
+Invariants: one factory per protocol; the limits of the configuration reach the engines here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import time
+from collections import Counter
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from postroom.app.certificates import Certificates
+from postroom.app.executors import BoundedExecutor
+from postroom.app.metrics import ServiceMetrics
+from postroom.app.outgoing import Outgoing, smarthost_of
+from postroom.app.provision import Provisioner
+from postroom.config.settings import Auth, Listener, ListenerProtocol, Settings, TlsMode
+from postroom.model.ids import AccountId
+from postroom.net.driver import Connection, DriverSettings, SessionMaker
+from postroom.net.limits import ConnectionCounter, ConnectionLimits
+from postroom.net.listeners import Service, ServiceSettings
+from postroom.session.attempts import AttemptLimits, Attempts
+from postroom.session.authentication import AttemptRecord, Authenticator
+from postroom.session.imap.session import ImapServices, ImapSession
+from postroom.session.inbound import InboundSession
+from postroom.session.lmtp import LmtpSession
+from postroom.session.pop3 import Pop3Session
+from postroom.session.smtp import SmtpService, SmtpSession, TransactionRecord
+from postroom.session.submission import SubmissionSession
+from postroom.session.transport import Session
+from postroom.store.api import MailStore
+from postroom.store.directory import Directory
+from postroom.wire.events import Engine
+from postroom.wire.imap.server import ImapServer
+from postroom.wire.pop3.server import Pop3Server
+from postroom.wire.smtp.events import Limits as SmtpLimits
+
+_log = structlog.get_logger("postroom.session")
+
+_REFUSALS: Final = {
+    ListenerProtocol.SMTP: b"421 4.7.0 Too many connections, try again later\r\n",
+    ListenerProtocol.SUBMISSION: b"421 4.7.0 Too many connections, try again later\r\n",
+    ListenerProtocol.LMTP: b"421 4.7.0 Too many connections, try again later\r\n",
+    ListenerProtocol.POP3: b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
+    ListenerProtocol.IMAP: b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
+}
+_ALPN: Final = {
+    ListenerProtocol.SMTP: "smtp",
+    ListenerProtocol.SUBMISSION: "smtp",
+    ListenerProtocol.LMTP: "lmtp",
+    ListenerProtocol.POP3: "pop3",
+    ListenerProtocol.IMAP: "imap",
+}
+
+
+class UserConnections:
+    """IMAP connections of a user from an address. Implements ``session.imap.session.Connections``."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: Counter[tuple[AccountId, str]] = Counter()
+
+    def enter(self, account: AccountId, address: str) -> bool:
+        """Count one more, or refuse."""
+        if self._open[account, address] >= self._most:
+            return False
+        self._open[account, address] += 1
+        return True
+
+    def leave(self, account: AccountId, address: str) -> None:
+        """Give back what ``enter`` counted."""
+        self._open[account, address] -= 1
+        if not self._open[account, address]:
+            del self._open[account, address]
+
+
+class Services:
+    """What a worker serves, and what all its sessions share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: MailStore,
+        directory: Directory,
+        *,
+        certificates: Certificates,
+        metrics: ServiceMetrics,
+        loop: asyncio.AbstractEventLoop,
+        workers: int,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._directory = directory
+        self._certificates = certificates
+        self._metrics = metrics
+        self._loop = loop
+        self._services: list[Service] = []
+        limits = settings.limits
+        self._counter = ConnectionCounter(
+            ConnectionLimits(limits.connections_per_ip, 3 * limits.connections_per_ip, _most_connections())
+        )
+        slots = settings.auth.slots or os.cpu_count() or 1
+        self._hashing = BoundedExecutor(loop, max(1, slots // workers), settings.auth.waiters, "hash")
+        self._authenticator = Authenticator(
+            directory, self._hashing, Attempts(_attempt_limits(settings.auth)), _log_attempt
+        )
+        self.provisioner = Provisioner(directory, store)
+        self.outgoing = Outgoing(settings, store, directory, self.hostname)
+        self._smtp = self._smtp_service()
+        self._imap = ImapServices(
+            store,
+            self._authenticator,
+            _wall_clock,
+            limits.message_size,
+            self.provisioner.welcome,
+            UserConnections(limits.imap_connections_per_user),
+        )
+        self._makers: dict[ListenerProtocol, SessionMaker] = {
+            ListenerProtocol.SMTP: self._smtp_maker(InboundSession),
+            ListenerProtocol.SUBMISSION: self._smtp_maker(SubmissionSession),
+            ListenerProtocol.LMTP: self._smtp_maker(LmtpSession),
+            ListenerProtocol.POP3: self._make_pop3,
+            ListenerProtocol.IMAP: self._make_imap,
+        }
+
+    @property
+    def hostname(self) -> str:
+        """The name this server greets with."""
+        return self._settings.hostname or socket.getfqdn()
+
+    @property
+    def connections(self) -> int:
+        """Open connections of all services."""
+        return sum(len(service.connections) for service in self._services)
+
+    async def listen(self, listener: Listener, bound: socket.socket) -> Service:
+        """Serve a listener on its socket."""
+        networks = tuple(ipaddress.ip_network(text) for text in listener.cleartext_auth_cidrs)
+        protocol = listener.protocol
+        limits = self._settings.limits
+        service = Service(
+            ServiceSettings(str(protocol), str(listener.tls), _ALPN[protocol], _REFUSALS[protocol], networks),
+            self._with_tls(protocol, listener.tls),
+            loop=self._loop,
+            counter=self._counter,
+            meter=self._metrics,
+            contexts=self._certificates.context,
+            driver=DriverSettings(float(limits.tls_handshake), float(limits.write)),
+        )
+        await service.listen([bound])
+        self._services.append(service)
+        return service
+
+    def tick(self, now: float) -> None:
+        """Once a second."""
+        for service in self._services:
+            service.tick(now)
+
+    def stop_listening(self) -> None:
+        """Accept no more."""
+        for service in self._services:
+            service.stop_listening()
+
+    def shut_down(self) -> None:
+        """Ask every session to take leave."""
+        for service in self._services:
+            service.shut_down()
+
+    def abort(self) -> None:
+        """Drop what is left."""
+        for service in self._services:
+            service.abort()
+
+    async def close(self) -> None:
+        """Release what is shared; connections have ended."""
+        await self.outgoing.close()
+        self._hashing.close()
+
+    def _smtp_service(self) -> SmtpService:
+        settings, limits = self._settings, self._settings.limits
+        return SmtpService(
+            hostname=self.hostname,
+            store=self._store,
+            directory=self._directory,
+            clock=time.time,
+            authenticator=self._authenticator,
+            message_size=limits.message_size,
+            hop_limit=settings.delivery.hop_limit,
+            has_route=smarthost_of(settings) is not None,
+            retry_after=settings.queue.retry_schedule[0],
+            limits=SmtpLimits(
+                line=limits.smtp_line,
+                auth_line=limits.auth_line,
+                recipients=limits.recipients_unauthenticated,
+                recipients_authenticated=limits.recipients_authenticated,
+                errors=limits.errors_before_close,
+                errors_before_auth=limits.errors_before_auth,
+                command_time=float(limits.smtp_idle),
+                before_auth_time=float(limits.before_auth),
+                data_rate=limits.data_minimum_rate,
+            ),
+            record=_log_transaction,
+            queue_changed=self.outgoing.wake,
+        )
+
+    def _smtp_maker(self, kind: type[SmtpSession]) -> SessionMaker:
+        def make(connection: Connection) -> tuple[Engine[Any], Session]:
+            session = kind(self._smtp, connection)
+            return session.engine, session
+
+        return make
+
+    def _make_pop3(self, connection: Connection) -> tuple[Engine[Any], Session]:
+        engine = Pop3Server()
+        return engine, Pop3Session(connection, engine, self._store, self._authenticator)
+
+    def _make_imap(self, connection: Connection) -> tuple[Engine[Any], Session]:
+        engine = ImapServer(starttls=True, append_limit=self._imap.message_limit)
+        return engine, ImapSession(connection, engine, self._imap)
+
+    def _with_tls(self, protocol: ListenerProtocol, _tls: TlsMode) -> SessionMaker:
+        return self._makers[protocol]
+
+
+def _most_connections() -> int:
+    """Nine tenths of the descriptors this process may have (threats D9)."""
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(64, soft * 9 // 10 - 64)
+
+
+def _attempt_limits(auth: Auth) -> AttemptLimits:
+    minute, day = auth.failures_per_ip_minute, auth.failures_per_ip_day
+    return AttemptLimits(
+        address=((60.0, minute), (86_400.0, day)),
+        network=((60.0, 3 * minute), (86_400.0, 3 * day)),
+        user=((3_600.0, auth.failures_per_user_hour),),
+        shortest_delay=float(auth.delay_minimum),
+        longest_delay=float(auth.delay_maximum),
+    )
+
+
+def _wall_clock() -> tuple[int, int]:
+    now = datetime.now().astimezone()
+    offset = now.utcoffset()
+    return int(now.timestamp()), int(offset.total_seconds()) // 60 if offset else 0
+
+
+def _log_attempt(record: AttemptRecord) -> None:
+    say = _log.info if record.outcome == "ok" else _log.warning
+    say(
+        "login",
+        session=record.session_id,
+        peer=record.address,
+        mechanism=record.mechanism,
+        user=record.login,
+        outcome=record.outcome,
+    )
+
+
+def _log_transaction(record: TransactionRecord) -> None:
+    _log.info(
+        "message",
+        session=record.session_id,
+        id=record.id,
+        peer=record.peer,
+        sender=record.sender,
+        recipients=len(record.recipients),
+        size=record.size,
+        outcome=record.outcome,
+    )

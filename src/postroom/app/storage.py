@@ -1,0 +1,125 @@
+"""The store as one process opens it: which shards it owns, how it reaches the others, who is told of changes.
+
+Invariants: shard N (from 1) is owned by worker (N - 1) modulo the number of workers; a command of the command line owns every
+shard when no server runs, and none when one does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from postroom.app.executors import Threads
+from postroom.app.metrics import ServiceMetrics
+from postroom.config.paths import DataDir
+from postroom.config.settings import Settings
+from postroom.model.errors import Unavailable
+from postroom.model.ids import AccountId, Modseq, ShardId
+from postroom.net.shardlink import RemoteShardWriter, ShardLinkServer
+from postroom.net.wakeups import WakeupChannel
+from postroom.store.directory import Directory, PasswordScheme
+from postroom.store.opening import open_store
+from postroom.store.router import ShardedStore
+from postroom.store.watch import LocalWatch
+
+_FILE_THREADS: Final = 4
+
+
+def password_scheme(settings: Settings) -> PasswordScheme:
+    """How new passwords are hashed."""
+    auth = settings.auth
+    return PasswordScheme(
+        time_cost=auth.argon2_time,
+        memory=auth.argon2_memory // 1024,
+        parallelism=auth.argon2_parallelism,
+        scram_iterations=auth.scram_iterations,
+    )
+
+
+def owner_of(shard: int, workers: int) -> int:
+    """The worker that writes a shard."""
+    return (shard - 1) % workers
+
+
+def placement_by(directory: Directory) -> Callable[[AccountId], ShardId]:
+    """Where accounts are, by the directory's table; raises Unavailable for one that is not in it."""
+
+    def placement(account: AccountId) -> ShardId:
+        found = directory.account_by_id(account)
+        if found is None:
+            raise Unavailable(private=f"account {account} is not in the directory")
+        return found.shard
+
+    return placement
+
+
+class WorkerStorage:
+    """A worker's directory and store, with its links to the other workers."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        store: ShardedStore,
+        server: ShardLinkServer,
+        wakeups: WakeupChannel,
+        threads: Threads,
+    ) -> None:
+        self.directory = directory
+        self.store = store
+        self._server = server
+        self._wakeups = wakeups
+        self._threads = threads
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        data: DataDir,
+        number: int,
+        workers: int,
+        loop: asyncio.AbstractEventLoop,
+        metrics: ServiceMetrics,
+    ) -> WorkerStorage:
+        """Open what worker ``number`` needs. Raises Unavailable."""
+        directory = Directory(data.directory, password_scheme(settings))
+        threads = Threads(loop, _FILE_THREADS, "files")
+        watch = LocalWatch()
+        siblings = [data.watch_socket(other) for other in range(workers) if other != number]
+        wakeups = WakeupChannel(loop, data.watch_socket(number), siblings, watch.announce)
+
+        def announce(account: AccountId, modseq: Modseq) -> None:
+            metrics.changed()
+            watch.announce(account, modseq)
+            wakeups.send(account, modseq)
+
+        shards = [ShardId(shard) for shard in range(1, directory.shards() + 1)]
+        owned = {shard for shard in shards if owner_of(shard, workers) == number}
+        store = open_store(
+            {shard: data.shard(shard) for shard in shards},
+            data.blobs,
+            loop=loop,
+            run=threads,
+            gather=asyncio.gather,
+            placement=placement_by(directory),
+            owned=owned,
+            remote=lambda shard: RemoteShardWriter(loop, data.worker_socket(owner_of(shard, workers)), shard),
+            watch=watch,
+            announce=announce,
+        )
+        server = ShardLinkServer(loop, data.worker_socket(number), store.writers())
+        await server.start()
+        return cls(directory, store, server, wakeups, threads)
+
+    @property
+    def failed(self) -> str | None:
+        """Why the store takes no more writes, None while it does."""
+        return self.store.failed
+
+    async def close(self) -> None:
+        """Links first, then the store: what has been acknowledged is durable already."""
+        await self._server.close()
+        await self.store.close()
+        self._wakeups.close()
+        self._threads.close()
+        self.directory.close()

@@ -1,0 +1,68 @@
+"""What the background process does between requests: full-text indexing, and removing blob files that nobody refers to.
+
+Invariants: reads the shards, writes only the indexes and the blobs directory; a file is removed only when it is older than the
+grace period and no shard refers to it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from postroom.config.paths import DataDir
+from postroom.config.settings import Settings
+from postroom.model.errors import PostroomError
+from postroom.store.blobs.files import FileBlobs
+from postroom.store.engines.sqlite_reader import ShardReader
+
+_log = structlog.get_logger("postroom.background")
+
+_SWEEP_SECONDS: Final = 3600.0
+
+
+class Upkeep:
+    """Small steps of work; ``step`` returns whether there is more to do at once."""
+
+    def __init__(self, settings: Settings, data: DataDir) -> None:
+        self._grace = settings.storage.blob_grace
+        self._data = data
+        self._next_sweep = time.monotonic() + 60.0
+
+    def step(self) -> bool:
+        """Do a little; never raises."""
+        try:
+            if time.monotonic() >= self._next_sweep:
+                self._next_sweep = time.monotonic() + _SWEEP_SECONDS
+                self.sweep(time.time())
+        except (PostroomError, OSError) as error:
+            _log.warning("upkeep failed, will be tried again", reason=str(error))
+        return False
+
+    def sweep(self, now: float) -> int:
+        """Remove files that are old enough and that no shard refers to; returns how many. Raises Unavailable, OSError."""
+        files = FileBlobs(self._data.blobs, _at_once)
+        readers = [ShardReader(path, files) for path in sorted(self._data.shards.glob("*.sqlite"))]
+        removed = 0
+        try:
+            for key, modified in files.keys():  # noqa: SIM118 - no mapping
+                if now - modified < self._grace:
+                    continue
+                if not any(reader.references_file(key) for reader in readers):
+                    files.remove(key)
+                    removed += 1
+        finally:
+            for reader in readers:
+                reader.close()
+        if removed:
+            _log.info("unreferenced files removed", count=removed)
+        return removed
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+async def _at_once(work: Callable[[], Any]) -> Any:
+    return work()
