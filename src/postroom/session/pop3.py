@@ -271,8 +271,8 @@ class Pop3Session:
     async def _snapshot(self, account: Account, lease: Lease) -> Maildrop:
         try:
             inbox = self._store.mailbox(account.id, INBOX)
-        except NoSuchMailbox:
-            # The account is new: nothing has been delivered to it yet.
+        except (NoSuchMailbox, Unavailable):
+            # The account may be new: nothing has been delivered to it yet.
             await self._store.create_account(account.id, account.quota)
             inbox = self._store.mailbox(account.id, INBOX)
         uids, sizes = array("I"), array("Q")

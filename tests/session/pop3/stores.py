@@ -1,119 +1,42 @@
-"""Stores for the tests of POP3: the reference engine (a small double until there is one), and faults on demand."""
+"""The store of POP3's tests: the reference engine, and faults on demand."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Awaitable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from postroom.model.errors import Corrupt, InUse, NoSuchMailbox, Unavailable
-from postroom.model.ids import AccountId, MailboxId, Modseq, Uid, UidValidity
-from postroom.model.mailbox import INBOX, Mailbox
+from postroom.model.errors import Corrupt, Unavailable
+from postroom.model.ids import AccountId, MailboxId
+from postroom.model.message import NewMessage
 from postroom.model.uidset import UidSet
-from postroom.store.api import Column, Expunged, Lease, MailStore, Row
+from postroom.store.api import Appended, Batch, Column, Delivery, Expunged, Lease, Row
+from postroom.store.engines.memory import MemoryStore
 
-TERSE_UID_VALIDITY = 1_700_000_000
-
-
-class Held:
-    """Octets in memory."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    @property
-    def size(self) -> int:
-        return len(self._octets)
-
-    def read(self, offset: int, length: int) -> bytes | Awaitable[bytes]:
-        return self._octets[offset : offset + length]
+DAY = 1_700_000_000
 
 
-class SmallStore:
-    """As much of MailStore as POP3 uses."""
-
-    def __init__(self) -> None:
-        self._boxes: dict[AccountId, tuple[Mailbox, dict[int, bytes]]] = {}
-        self._locked: set[AccountId] = set()
-
-    async def create_account(self, account: AccountId, quota: int = 0) -> None:
-        self._boxes.setdefault(
-            account, (Mailbox(MailboxId(1), INBOX, UidValidity(TERSE_UID_VALIDITY), Uid(1)), {})
-        )
-
-    def add(self, account: AccountId, octets: bytes) -> None:
-        box, messages = self._boxes[account]
-        messages[box.uid_next] = octets
-        box.uid_next = Uid(box.uid_next + 1)
-
-    def mailbox(self, account: AccountId, name: str) -> Mailbox:
-        if account not in self._boxes:
-            raise NoSuchMailbox
-        return self._boxes[account][0]
-
-    def uids(self, account: AccountId, mailbox: MailboxId) -> array[int]:
-        return array("I", sorted(self._boxes[account][1]))
-
-    def fetch(
-        self, account: AccountId, mailbox: MailboxId, uids: UidSet, columns: Sequence[Column]
-    ) -> Iterator[list[Row]]:
-        found = [each for each in sorted(self._boxes[account][1].items()) if each[0] in uids]
-        for at in range(0, len(found), 1000):
-            yield [
-                tuple(
-                    {Column.UID: uid, Column.SIZE: len(octets), Column.OCTETS: Held(octets)}[column]
-                    for column in columns
-                )
-                for uid, octets in found[at : at + 1000]
-            ]
-
-    async def expunge(
-        self, account: AccountId, mailbox: MailboxId, uids: UidSet, *, only_deleted: bool = True
-    ) -> Expunged:
-        assert not only_deleted
-        gone = [uid for uid in self._boxes[account][1] if uid in uids]
-        for uid in gone:
-            del self._boxes[account][1][uid]
-        return Expunged(UidSet.of(gone), Modseq(2))
-
-    async def lock_maildrop(self, account: AccountId) -> Lease:
-        if account in self._locked:
-            raise InUse
-        self._locked.add(account)
-        return SmallLease(self._locked, account)
-
-    async def close(self) -> None:
-        """Nothing to release."""
-
-
-class SmallLease:
-    """Held until released."""
-
-    def __init__(self, locked: set[AccountId], account: AccountId) -> None:
-        self._locked = locked
-        self._account = account
-
-    async def release(self) -> None:
-        self._locked.discard(self._account)
-
-
-def fresh_store() -> MailStore:
+def fresh_store() -> MemoryStore:
     """An empty store."""
-    return cast("MailStore", SmallStore())
+    return MemoryStore()
 
 
 async def fill(store: Any, account: AccountId, messages: Sequence[bytes]) -> None:
-    """Deliver messages to INBOX."""
+    """Deliver messages to INBOX, the way they come in."""
     await store.create_account(account)
-    inner: Any = store.inner if isinstance(store, FaultyStore) else store
+    batch = Batch()
     for octets in messages:
-        inner.add(account, octets)
+        spool = store.spool(len(octets))
+        spool.write(octets)
+        result = await spool.finish()
+        batch.deliveries.append(Delivery(account, NewMessage(result.blob, result.facts, DAY)))
+    for outcome in await store.deliver(batch):
+        assert isinstance(outcome, Appended)
 
 
 class FaultyStore:
     """A store whose parts fail on demand; what it does not name goes through."""
 
-    def __init__(self, inner: MailStore) -> None:
+    def __init__(self, inner: MemoryStore) -> None:
         self.inner = inner
         self.failing: set[str] = set()
         self.octets_end: int | None = None

@@ -176,18 +176,18 @@ async def test_top_of_real_messages(directory: Directory) -> None:
         assert top == expected
 
 
-async def test_ten_thousand_messages_are_listed_in_few_pieces(directory: Directory) -> None:
+async def test_thousands_of_messages_are_listed_in_few_pieces(directory: Directory) -> None:
     server = Server(directory)
-    await fill(server.store, server.alice, [b"Subject: x\r\n\r\n%d\r\n" % n for n in range(10_000)])
+    await fill(server.store, server.alice, [b"Subject: x\r\n\r\n%d\r\n" % n for n in range(3_000)])
     async with server.connection() as connection:
         await connection.log_in()
-        await connection.ask(Dele(5_000))
+        await connection.ask(Dele(2_000))
         [scan, ids] = await connection.ask(List(), Uidl())
         assert isinstance(scan, Lines)
         assert isinstance(ids, Lines)
-        assert len(scan.lines) == len(ids.lines) == 9_999
-        assert scan.lines[4_999] == b"5001 20"
-        assert len({line.split()[1] for line in ids.lines}) == 9_999
+        assert len(scan.lines) == len(ids.lines) == 2_999
+        assert scan.lines[1_999] == b"2001 20"
+        assert len({line.split()[1] for line in ids.lines}) == 2_999
         assert all(b"!" <= line[-1:] <= b"~" and len(line.split()[1]) <= 70 for line in ids.lines)
 
 

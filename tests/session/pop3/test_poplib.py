@@ -11,7 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -22,6 +22,7 @@ from postroom.net.listeners import Service, ServiceSettings, bind
 from postroom.net.tls import server_context
 from postroom.session.authentication import Authenticator
 from postroom.session.pop3 import Pop3Session
+from postroom.store.api import MailStore
 from postroom.store.directory import Directory
 from postroom.wire.pop3.server import Pop3Server
 from tests.net.echo import CountingMeter
@@ -71,7 +72,7 @@ class Pop3Service:
 
     def _make(self, connection: Connection) -> tuple[Pop3Server, Pop3Session]:
         engine = Pop3Server()
-        return engine, Pop3Session(connection, engine, self.store, self._authenticator)
+        return engine, Pop3Session(connection, engine, cast("MailStore", self.store), self._authenticator)
 
 
 @asynccontextmanager

@@ -67,6 +67,10 @@ class Limits:
     """RFC 1939 §3: at least 10 minutes."""
     errors: int = 10
     unknown_before_login: int = 3
+    line: int = MAX_COMMAND_LINE
+    """Octets of a command line, CRLF included."""
+    auth_line: int = MAX_AUTH_LINE
+    """Octets of an AUTH command or a response within the exchange, CRLF included."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -203,9 +207,9 @@ class Pop3Server:
     # --- input
 
     def _take_line(self) -> bytes | None:
-        limit = MAX_COMMAND_LINE
+        limit = self._limits.line
         if self._responding or self._buffer.peek(5).upper() == b"AUTH ":
-            limit = MAX_AUTH_LINE
+            limit = max(limit, self._limits.auth_line)
         line = self._buffer.take_line()
         if line is None:
             if self._first and _OTHER_PROTOCOL.match(self._buffer.peek(64)):
