@@ -53,7 +53,9 @@ def check(octets: bytes, facts: Facts) -> None:
     check_envelope(parse(facts.envelope))
     for value, extended in ((facts.body_fields, False), (facts.bodystructure, True)):
         rendered = check_body(parse(value), extended)
-        assert [t[:40] for t in rendered] == [t[:40] for t in types]
+        assert len(rendered) == len(types)
+        for shown, real in zip(rendered, types, strict=True):
+            assert shown == real or max(map(len, real.split("/"))) > 20, "only long names may be replaced"
 
 
 def scan_in(chunks: list[bytes], block: int = 1 << 16) -> Facts:

@@ -1,8 +1,8 @@
 """IMAP's BODY and BODYSTRUCTURE, rendered (RFC 3501 §7.4.2, §9 body).
 
 Invariants: pure ASCII, balanced, made without recursion, at most ``MAX_BODYSTRUCTURE`` octets: a tree whose full form is
-larger is rendered lean, with everything optional NIL. Every multipart has at least one part and every message/rfc822 its
-message, because the scanner makes no others and the grammar has no word for them.
+larger is rendered lean, with everything optional NIL and long names replaced. Every multipart has at least one part and
+every message/rfc822 its message, because the scanner makes no others and the grammar has no word for them.
 
 It must not know: where the message is stored.
 """
@@ -23,7 +23,7 @@ TEXT_PLAIN: Final = b'"text" "plain" NIL'
 OPAQUE: Final = b'"application" "octet-stream" NIL'
 MAX_BODYSTRUCTURE: Final = 1 << 20
 _MAX_TEXT: Final = 1 << 15
-_MAX_NAME: Final = 40
+_MAX_NAME: Final = 20
 _MAX_LANGUAGES: Final = 64
 
 CONTENT_FIELDS: Final = frozenset(
@@ -133,8 +133,14 @@ def _name(text: str) -> bytes:
 
 def _lean(part: Part) -> ContentFields:
     """Nothing optional, and no long names."""
-    kind = render_type(part.type[:_MAX_NAME], part.subtype[:_MAX_NAME], NIL)
-    return ContentFields(kind, _name(part.encoding[:_MAX_NAME]))
+    kind, subtype = part.type, part.subtype
+    if len(kind) > _MAX_NAME:
+        kind, subtype = "application", "octet-stream"
+    elif len(subtype) > _MAX_NAME:
+        subtype = {"text": "plain", "multipart": "mixed"}.get(kind, "octet-stream")
+    return ContentFields(
+        render_type(kind, subtype, NIL), _name(part.encoding if len(part.encoding) <= _MAX_NAME else "7bit")
+    )
 
 
 def render_body(root: Part, fields: Sequence[ContentFields]) -> tuple[bytes, bytes]:
@@ -145,6 +151,11 @@ def render_body(root: Part, fields: Sequence[ContentFields]) -> tuple[bytes, byt
         short, full = _render_tree(root, fields)
     if len(full) > MAX_BODYSTRUCTURE:
         short, full = _render_tree(root, None)
+    if (
+        len(full) > MAX_BODYSTRUCTURE
+    ):  # a tree whose lean form is too large has no form: sizes of many digits only
+        opaque = Part("application", "octet-stream", root.header, root.body, root.end, root.lines)
+        short, full = _render_leaf(opaque, ContentFields(OPAQUE))
     return short, full
 
 

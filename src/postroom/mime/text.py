@@ -18,7 +18,7 @@ from typing import Final
 
 from postroom.mime.charset import decode, guess
 from postroom.mime.facts import Part
-from postroom.mime.header import iter_fields, unfold, unfold_block
+from postroom.mime.header import iter_fields, unfold_block
 from postroom.mime.words import decode_words, lenient_base64
 
 MAX_SEARCH: Final = 256 * 1024
@@ -58,6 +58,7 @@ def fold(text: str) -> str:
 
 def block_text(unfolded: bytes) -> str:
     """Text of a header block that went through ``unfold_block``: a field a line, encoded-words decoded."""
+    unfolded = unfolded.rstrip(b"\n")
     if b"=?" not in unfolded and unfolded.isascii():
         return unfolded.decode("ascii")
     return "\n".join([decode_words(line) for line in unfolded.split(b"\n")])
@@ -72,7 +73,7 @@ def header_text(octets: bytes, name: str | bytes) -> str | None:
     """Folded text of all fields of that name in a header block, a line each; None when there is none."""
     wanted = (name.encode("utf-8", "replace") if isinstance(name, str) else name).lower()
     values = [
-        decode_words(unfold(octets[field.value : field.end]).strip())
+        decode_words(unfold_block(octets[field.value : field.end]).strip())
         for field in iter_fields(octets)
         if field.name == wanted
     ]
