@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from postroom.app.executors import Threads
 from postroom.app.parent import AlreadyRunning, take_lock, worker_count
@@ -22,8 +23,10 @@ from postroom.model.ids import ShardId
 from postroom.net.shardlink import RemoteShardWriter
 from postroom.store.api import MailStore
 from postroom.store.directory import Directory
-from postroom.store.fsck import Finding, check_shard
 from postroom.store.opening import open_store
+
+if TYPE_CHECKING:
+    from postroom.store.fsck import Finding
 
 
 @dataclass(slots=True, frozen=True)
@@ -81,6 +84,8 @@ def _running_workers(data: DataDir) -> int:
 
 def fsck(settings: Settings, *, deep: bool = False) -> list[Finding]:
     """Check every shard. Raises AlreadyRunning while a server runs, Unavailable."""
+    from postroom.store.fsck import check_shard
+
     data = DataDir(settings.data_dir)
     lock = take_lock(data)
     try:
