@@ -15,10 +15,10 @@ from postroom.model.ids import QueueId
 from postroom.model.message import BlobRef
 from postroom.queue.routes import Routes, Security, Smarthost
 from postroom.queue.worker import AttemptRecord, Queue, QueueService
-from postroom.store.api import QueuedMessage, QueuedRecipient
+from postroom.store.api import Batch, QueuedMessage, QueuedRecipient
 from postroom.store.directory import Directory
 from tests.queue.smarthost import PLAIN_HOST, ListDialer, ScriptedConnection, ServerConnection
-from tests.session.smtp.stores import SmallStore, as_store
+from tests.session.smtp.stores import FaultyStore, as_store
 from tests.transcripts.harness import Case, FakeClock, FakeTransport
 from tests.transcripts.smtp_scene import PASSWORD, SmtpScene, behind_trace, make_directory
 
@@ -41,7 +41,7 @@ class Bench:
     """A queue with one message, a clock, and whatever server the test wants."""
 
     def __init__(self, directory: Directory, smarthost: Smarthost | None, *connections: Any) -> None:
-        self.store = SmallStore()
+        self.store = FaultyStore()
         self.now = 1_000_000
         self.dialer = ListDialer(*connections)
         self.records: list[AttemptRecord] = []
@@ -60,30 +60,34 @@ class Bench:
             )
         )
 
-    def add(
+    async def prepare(self, directory: Directory) -> Bench:
+        """Make the accounts' rows."""
+        for account in directory.accounts():
+            await self.store.create_account(account.id)
+        return self
+
+    async def add(
         self,
         *recipients: str,
         sender: str = "alice@example.com",
         content: bytes = OURS + CONTENT,
         **more: Any,
-    ) -> QueuedMessage:
-        number = QueueId(len(self.store.queue) + 1)
+    ) -> None:
         blob = BlobRef("inline", "", len(content), hashlib.sha256(content).digest(), content)
-        message = QueuedMessage(
-            number, sender, blob, [QueuedRecipient(each) for each in recipients], self.now, **more
-        )
-        self.store.queue[number] = message
-        return message
+        waiting = [QueuedRecipient(each) for each in recipients]
+        queued = QueuedMessage(QueueId(0), sender, blob, waiting, self.now, **more)
+        await self.store.deliver(Batch(queued=[queued]))
 
     def states(self) -> dict[str, str]:
         return {each.recipient: each.result.verdict.value for each in self.records}
 
 
-def real_server(directory: Directory, tmp: Path, *needs: str) -> tuple[SmtpScene, ServerConnection]:
+async def real_server(directory: Directory, tmp: Path, *needs: str) -> tuple[SmtpScene, ServerConnection]:
     """A submission server in process; ``needs`` as in transcripts."""
     clock = FakeClock()
     case = Case(tmp / "submission" / "x.txt", {"needs": [*needs, "route"]}, [])
     scene = SmtpScene(case, directory, clock)
+    await scene.prepare()
     transport = FakeTransport(1, clock)
     transport.start(*scene.open(transport))
     return scene, ServerConnection(transport)
@@ -93,12 +97,12 @@ def real_server(directory: Directory, tmp: Path, *needs: str) -> tuple[SmtpScene
 async def test_a_message_reaches_a_real_server_byte_for_byte(
     directory: Directory, tmp_path: Path, needs: str
 ) -> None:
-    scene, connection = real_server(directory, tmp_path, needs)
+    scene, connection = await real_server(directory, tmp_path, needs)
     security = Security.IMPLICIT if needs == "tls" else Security.STARTTLS
     host = Smarthost("smart.example.net", 587, security, "alice@example.org", PASSWORD)
-    bench = Bench(directory, host, connection)
-    bench.add("bob@example.org".replace("org", "net"), "far@example.net")
-    bench.add("third@example.net")
+    bench = await Bench(directory, host, connection).prepare(directory)
+    await bench.add("bob@example.org".replace("org", "net"), "far@example.net")
+    await bench.add("third@example.net")
     assert await bench.queue.run_due() == 2
     assert bench.store.queue == {}
     assert bench.dialer.dialled == 1, "both messages on one connection"
@@ -109,28 +113,27 @@ async def test_a_message_reaches_a_real_server_byte_for_byte(
         ["third@example.net"],
     ]
     for message in sent:
-        assert message.blob.octets is not None
-        assert behind_trace(message.blob.octets)[1] == CONTENT
+        assert behind_trace(scene.store.queued_octets(message))[1] == CONTENT
     assert connection.sent.endswith(b"QUIT\r\n")
     assert PASSWORD.encode() not in connection.sent
 
 
 async def test_a_wrong_password_keeps_the_message(directory: Directory, tmp_path: Path) -> None:
-    _, connection = real_server(directory, tmp_path, "tls")
+    _, connection = await real_server(directory, tmp_path, "tls")
     host = Smarthost("smart.example.net", 465, Security.IMPLICIT, "alice@example.org", "wrong password")
-    bench = Bench(directory, host, connection)
-    bench.add("far@example.net")
+    bench = await Bench(directory, host, connection).prepare(directory)
+    await bench.add("far@example.net")
     await bench.queue.run_due()
     assert bench.states() == {"far@example.net": "deferred"}
     assert bench.store.queue[QueueId(1)].recipients[0].next_attempt > bench.now
     assert b"MAIL" not in connection.sent
 
 
-def scripted(
+async def scripted(
     directory: Directory, *script: bytes | Exception, host: Smarthost = PLAIN_HOST
 ) -> tuple[Bench, ScriptedConnection]:
     connection = ScriptedConnection(list(script))
-    return Bench(directory, host, connection), connection
+    return await Bench(directory, host, connection).prepare(directory), connection
 
 
 @pytest.mark.parametrize(
@@ -157,8 +160,8 @@ def scripted(
     ids=range(17),
 )
 async def test_what_defers(directory: Directory, script: list[bytes | Exception]) -> None:
-    bench, connection = scripted(directory, *script)
-    bench.add("far@example.net")
+    bench, connection = await scripted(directory, *script)
+    await bench.add("far@example.net")
     await bench.queue.run_due()
     assert bench.bugs == []
     assert bench.states() == {"far@example.net": "deferred"}
@@ -177,24 +180,24 @@ async def test_what_defers(directory: Directory, script: list[bytes | Exception]
     ids=range(4),
 )
 async def test_what_fails_and_the_sender_is_told(directory: Directory, script: list[bytes]) -> None:
-    bench, _ = scripted(directory, *script)
-    bench.add("far@example.net")
+    bench, _ = await scripted(directory, *script)
+    await bench.add("far@example.net")
     await bench.queue.run_due()
     assert bench.states()["far@example.net"] == "failed"
     # The notification itself was tried at once and refused by the dialer: it stays, under the null reverse-path.
     (notice,) = bench.store.queue.values()
     assert notice.sender == ""
     assert [each.address for each in notice.recipients] == ["alice@example.com"]
-    assert notice.blob.octets is not None
-    assert b"\r\nFinal-Recipient: rfc822; far@example.net\r\nAction: failed\r\n" in notice.blob.octets
-    assert b"Message-ID: <a@b>" in notice.blob.octets
-    assert b".dots" not in notice.blob.octets, "the header is enough"
-    facts = scan(notice.blob.octets)
+    octets = bench.store.queued_octets(notice)
+    assert b"\r\nFinal-Recipient: rfc822; far@example.net\r\nAction: failed\r\n" in octets
+    assert b"Message-ID: <a@b>" in octets
+    assert b".dots" not in octets, "the header is enough"
+    facts = scan(octets)
     assert (facts.root.type, facts.root.subtype) == ("multipart", "report")
 
 
 async def test_recipients_have_results_of_their_own(directory: Directory) -> None:
-    bench, connection = scripted(
+    bench, connection = await scripted(
         directory,
         HELLO,
         RICH_EHLO,
@@ -202,7 +205,7 @@ async def test_recipients_have_results_of_their_own(directory: Directory) -> Non
         b"250 2.0.0 queued\r\n",
         b"221 bye\r\n",
     )
-    bench.add("one@example.net", "two@example.net", "three@example.net", sender="")
+    await bench.add("one@example.net", "two@example.net", "three@example.net", sender="")
     await bench.queue.run_due()
     assert bench.states() == {
         "one@example.net": "delivered",
@@ -216,16 +219,16 @@ async def test_recipients_have_results_of_their_own(directory: Directory) -> Non
 
 
 async def test_a_message_larger_than_the_server_takes_is_not_begun(directory: Directory) -> None:
-    bench, connection = scripted(directory, HELLO, RICH_EHLO.replace(b"1000", b"10"), b"221 bye\r\n")
-    bench.add("far@example.net", sender="")
+    bench, connection = await scripted(directory, HELLO, RICH_EHLO.replace(b"1000", b"10"), b"221 bye\r\n")
+    await bench.add("far@example.net", sender="")
     await bench.queue.run_due()
     assert bench.states() == {"far@example.net": "failed"}
     assert b"MAIL" not in connection.sent
 
 
 async def test_the_null_sender_is_never_told(directory: Directory) -> None:
-    bench, _ = scripted(directory, HELLO, PLAIN_EHLO, b"550 no\r\n")
-    bench.add("far@example.net", sender="")
+    bench, _ = await scripted(directory, HELLO, PLAIN_EHLO, b"550 no\r\n")
+    await bench.add("far@example.net", sender="")
     await bench.queue.run_due()
     assert bench.store.queue == {}
 
@@ -239,8 +242,8 @@ async def test_nothing_leaves_without_the_security_asked_for(directory: Director
         [HELLO, b"250-smart\r\n250 STARTTLS\r\n", b"220 go\r\n", b"250 smart\r\n"],
         [HELLO, b"250-smart\r\n250 STARTTLS\r\n", b"220 go\r\n", b"250 AUTH PLAIN\r\n"],
     ):
-        bench, connection = scripted(directory, *script, host=host)
-        bench.add("far@example.net")
+        bench, connection = await scripted(directory, *script, host=host)
+        await bench.add("far@example.net")
         await bench.queue.run_due()
         assert bench.states() == {"far@example.net": "deferred"}
         assert b"AUTH" not in connection.sent
@@ -250,18 +253,18 @@ async def test_nothing_leaves_without_the_security_asked_for(directory: Director
 
 async def test_no_password_in_clear(directory: Directory) -> None:
     host = Smarthost("smart.example.net", 25, Security.NONE, "user", "secret password")
-    bench, connection = scripted(directory, HELLO, b"250-smart\r\n250 AUTH PLAIN LOGIN\r\n", host=host)
-    bench.add("far@example.net")
+    bench, connection = await scripted(directory, HELLO, b"250-smart\r\n250 AUTH PLAIN LOGIN\r\n", host=host)
+    await bench.add("far@example.net")
     await bench.queue.run_due()
     assert bench.states() == {"far@example.net": "deferred"}
     assert b"AUTH" not in connection.sent
 
 
 async def test_bare_line_ends_never_leave(directory: Directory) -> None:
-    bench, connection = scripted(
+    bench, connection = await scripted(
         directory, HELLO, PLAIN_EHLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n"
     )
-    bench.add("far@example.net", content=OURS + b"a\n.\nMAIL FROM:<x@y>\r.\r\n\n.\r\nend")
+    await bench.add("far@example.net", content=OURS + b"a\n.\nMAIL FROM:<x@y>\r.\r\n\n.\r\nend")
     await bench.queue.run_due()
     content = bytes(connection.sent).partition(b"DATA\r\n")[2].removesuffix(b"QUIT\r\n")
     assert content.count(b"\n") == content.count(b"\r") == content.count(b"\r\n")
@@ -270,39 +273,39 @@ async def test_bare_line_ends_never_leave(directory: Directory) -> None:
 
 async def test_binary_goes_in_chunks_or_not_at_all(directory: Directory) -> None:
     binary = b"a\n\x00.\r\n"
-    bench, connection = scripted(
+    bench, connection = await scripted(
         directory, HELLO, RICH_EHLO, b"250 ok\r\n250 ok\r\n", b"250 ok\r\n", b"221 bye\r\n"
     )
-    bench.add("far@example.net", content=OURS + binary, body="BINARYMIME")
+    await bench.add("far@example.net", content=OURS + binary, body="BINARYMIME")
     await bench.queue.run_due()
     assert b"BODY=BINARYMIME\r\n" in connection.sent
     assert b"\r\nBDAT 6 LAST\r\n" + binary + b"QUIT" in connection.sent
     assert bench.store.queue == {}
-    bench, connection = scripted(directory, HELLO, PLAIN_EHLO, b"221 bye\r\n")
-    bench.add("far@example.net", content=OURS + binary, body="BINARYMIME", sender="")
+    bench, connection = await scripted(directory, HELLO, PLAIN_EHLO, b"221 bye\r\n")
+    await bench.add("far@example.net", content=OURS + binary, body="BINARYMIME", sender="")
     await bench.queue.run_due()
     assert bench.states() == {"far@example.net": "failed"}
     assert b"MAIL" not in connection.sent
 
 
 async def test_utf8_needs_a_server_that_can(directory: Directory) -> None:
-    bench, connection = scripted(
+    bench, connection = await scripted(
         directory, HELLO, RICH_EHLO, b"250 ok\r\n250 ok\r\n354 go\r\n", b"250 ok\r\n", b"221 bye\r\n"
     )
-    bench.add("é@example.net", smtputf8=True, body="8BITMIME")
+    await bench.add("é@example.net", smtputf8=True, body="8BITMIME")
     await bench.queue.run_due()
     assert "RCPT TO:<é@example.net>\r\n".encode() in connection.sent
     assert b" BODY=8BITMIME SMTPUTF8\r\n" in connection.sent
-    bench, connection = scripted(directory, HELLO, PLAIN_EHLO, b"221 bye\r\n")
-    bench.add("é@example.net", smtputf8=True, sender="")
+    bench, connection = await scripted(directory, HELLO, PLAIN_EHLO, b"221 bye\r\n")
+    await bench.add("é@example.net", smtputf8=True, sender="")
     await bench.queue.run_due()
     assert bench.states() == {"é@example.net": "failed"}
 
 
 async def test_days_without_a_smarthost(directory: Directory) -> None:
     """The whole life of a message that cannot leave: a warning after hours, a failure after days, both told to alice."""
-    bench = Bench(directory, PLAIN_HOST)
-    bench.add("far@example.net", sender="alice@example.org")
+    bench = await Bench(directory, PLAIN_HOST).prepare(directory)
+    await bench.add("far@example.net", sender="alice@example.org")
     born = bench.now
     told: list[tuple[int, bytes]] = []
     while bench.store.queue:
@@ -329,36 +332,37 @@ def _alice(directory: Directory) -> Any:
 
 
 async def test_a_local_mailbox_is_tried_again(directory: Directory) -> None:
-    bench = Bench(directory, None)
-    bench.add("alice@example.org", "nobody@example.org", "carol@example.org")
-    bench.store.quotas[_alice(directory)] = 10
+    bench = await Bench(directory, None).prepare(directory)
+    await bench.add("alice@example.org", "nobody@example.org", "carol@example.org")
+    await bench.store.set_quota(_alice(directory), 10)
     await bench.queue.run_due()
     assert bench.states()["alice@example.org"] == "deferred"
     assert bench.states()["nobody@example.org"] == "failed"
     assert bench.states()["carol@example.org"] == "failed"
-    bench.store.quotas.clear()
+    await bench.store.set_quota(_alice(directory), 0)
     bench.now += 400
     await bench.queue.run_due()
     assert bench.store.octets(_alice(directory)) == [OURS + CONTENT]
 
 
 async def test_without_a_smarthost_mail_waits(directory: Directory) -> None:
-    bench = Bench(directory, None)
-    bench.add("far@example.net")
+    bench = await Bench(directory, None).prepare(directory)
+    await bench.add("far@example.net")
     await bench.queue.run_due()
     assert bench.states() == {"far@example.net": "deferred"}
 
 
 async def test_a_crash_before_it_is_written_down_means_another_attempt(directory: Directory) -> None:
     said = [HELLO, PLAIN_EHLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n", b"221 bye\r\n"]
-    bench = Bench(directory, PLAIN_HOST, ScriptedConnection(list(said)), ScriptedConnection(list(said)))
-    bench.add("far@example.net")
+    bench = await Bench(
+        directory, PLAIN_HOST, ScriptedConnection(list(said)), ScriptedConnection(list(said))
+    ).prepare(directory)
+    await bench.add("far@example.net")
     bench.store.failing.add("update")
     with pytest.raises(Unavailable):
         await bench.queue.run_due()
     assert len(bench.store.queue) == 1
     bench.store.failing.clear()
-    bench.store.queue[QueueId(1)].recipients[0].state = "pending"  # as it would be read again
     await bench.queue.run_due()
     assert bench.store.queue == {}
 
@@ -368,30 +372,29 @@ async def test_a_bug_defers_one_message_and_no_other(directory: Directory) -> No
         async def dial(self, smarthost: Smarthost) -> Any:
             raise ZeroDivisionError
 
-    bench = Bench(directory, PLAIN_HOST)
+    bench = await Bench(directory, PLAIN_HOST).prepare(directory)
     object.__setattr__(bench.queue._service, "dialer", Broken())
-    bench.add("far@example.net")
-    bench.add("far@example.net")
+    await bench.add("far@example.net")
+    await bench.add("far@example.net")
     assert await bench.queue.run_due() == 2
     assert len(bench.bugs) == 2
     assert all(message.recipients[0].next_attempt > bench.now for message in bench.store.queue.values())
 
 
 async def test_a_lane_works_until_it_is_stopped(directory: Directory) -> None:
-    bench = Bench(directory, None)
+    bench = await Bench(directory, None).prepare(directory)
     waits: list[float] = []
 
     class Pacer:
         async def wait(self, seconds: float) -> None:
             waits.append(seconds)
             if len(waits) == 1:
-                bench.add("alice@example.org")
+                await bench.add("alice@example.org")
             elif len(waits) == 2:
                 bench.store.failing.add("update")
-                bench.add("alice@example.org")
+                await bench.add("alice@example.org")
             elif len(waits) == 3:
                 bench.store.failing.clear()
-                bench.store.queue.clear()
                 bench.queue.stop()
 
     await bench.queue.lane(Pacer())

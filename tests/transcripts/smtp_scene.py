@@ -32,7 +32,7 @@ from postroom.session.transport import Session, TlsInfo
 from postroom.store.directory import Directory, NewAccount, PasswordScheme
 from postroom.wire.events import Engine
 from postroom.wire.smtp.events import Limits
-from tests.session.smtp.stores import SmallStore, as_store
+from tests.session.smtp.stores import FaultyStore, as_store
 from tests.support.inline import InlineExecutor
 from tests.transcripts.harness import Case, FakeClock, FakeTransport
 
@@ -80,7 +80,8 @@ class SmtpScene:
         self._case = case
         self._directory = directory
         self._clock = clock
-        self.store = SmallStore()
+        self.store = FaultyStore()
+        self._quotas: dict[str, int] = {}
         self.executor = InlineExecutor(clock)
         profile = case.header.get("profile", [case.path.parent.name])[0]
         self._session = SESSIONS[profile]
@@ -92,7 +93,7 @@ class SmtpScene:
         for line in case.given:
             match line.split():
                 case ["quota", name, octets]:
-                    self.store.quotas[self._account(name).id] = int(octets)
+                    self._quotas[name] = int(octets)
                 case ["limits", *pairs]:
                     for pair in pairs:
                         key, _, value = pair.partition("=")
@@ -114,6 +115,11 @@ class SmtpScene:
             **settings,
         )
 
+    async def prepare(self) -> None:
+        """Make the accounts' rows."""
+        for account in self._directory.accounts():
+            await self.store.create_account(account.id, self._quotas.get(account.name.partition("@")[0], 0))
+
     def _account(self, name: str) -> Account:
         account = self._directory.account(f"{name}@example.org")
         assert account is not None
@@ -133,7 +139,7 @@ class SmtpScene:
             case ["mend"]:
                 store.failing.clear()
             case ["late-quota", name]:
-                store.over_quota_late.add(self._account(name).id)
+                store.full_late.add(self._account(name).id)
             case ["stored", name, count]:
                 assert len(store.octets(self._account(name).id)) == int(count)
             case ["queued", *addresses]:

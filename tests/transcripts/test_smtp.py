@@ -28,7 +28,9 @@ async def test_transcript(case: Case, splitter: str, directory: Directory) -> No
     if "whole" in case.needs and splitter != "whole":
         return
     clock = FakeClock()
-    await Play(case, SmtpScene(case, directory, clock), clock, SPLITTERS[splitter]).run()
+    scene = SmtpScene(case, directory, clock)
+    await scene.prepare()
+    await Play(case, scene, clock, SPLITTERS[splitter]).run()
 
 
 def test_every_verb_has_a_transcript() -> None:

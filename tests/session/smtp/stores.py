@@ -1,78 +1,82 @@
-"""A store for the tests of SMTP, delivery and queue: the part of MailStore they use, with faults on demand.
+"""The reference engine for the tests of SMTP, delivery and queue, with faults on demand.
 
-It keeps octets in memory and checks what the real engines promise: a spool is ended once, a batch is all there is.
+The wrapper also checks what sessions owe the store: every spool is ended, once, and not written to afterwards.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, cast
 
-from postroom.mime.scanner import scan
-from postroom.model.errors import PostroomError, QuotaExceeded, StorageFull, Unavailable
-from postroom.model.ids import AccountId, MailboxId, Modseq, QueueId, UidValidity
-from postroom.model.message import BlobRef, NewMessage
+from postroom.model.errors import QuotaExceeded, StorageFull, Unavailable
+from postroom.model.ids import AccountId, QueueId
 from postroom.model.uidset import UidSet
 from postroom.store.api import (
     Appended,
     Batch,
+    Column,
     MailStore,
     QueuedMessage,
     Spool,
     SpoolResult,
     Usage,
 )
+from postroom.store.engines.memory import MemoryStore
+
+_FOREVER = 1 << 60
 
 
-class MemorySpool:
-    """Octets in memory; asks for back-pressure now and then."""
+class WatchedSpool:
+    """A spool of the engine; asks for back-pressure now and then."""
 
-    def __init__(self, store: SmallStore) -> None:
+    def __init__(self, store: FaultyStore, inner: Spool) -> None:
         self._store = store
-        self._octets = bytearray()
+        self._inner = inner
         self.ended = ""
 
     @property
     def size(self) -> int:
-        return len(self._octets)
+        return self._inner.size
 
     def write(self, chunk: bytes) -> Awaitable[None] | None:
         assert not self.ended, "written after its end"
         self._store.check("bug")
         if "full" in self._store.failing:
             raise StorageFull
-        self._octets += chunk
-        return _soon() if len(self._octets) % 3 == 0 else None
+        waiting = self._inner.write(chunk)
+        return _soon() if waiting is None and self.size % 3 == 0 else waiting
 
     async def finish(self) -> SpoolResult:
         assert not self.ended, "ended twice"
         self.ended = "finished"
         self._store.check("finish")
-        octets = bytes(self._octets)
-        blob = BlobRef("inline", "", len(octets), hashlib.sha256(octets).digest(), octets)
-        return SpoolResult(blob, scan(octets))
+        return await self._inner.finish()
 
     def abort(self) -> None:
         assert not self.ended, "ended twice"
         self.ended = "aborted"
+        self._inner.abort()
 
 
 async def _soon() -> None:
     return None
 
 
-class SmallStore:
-    """As much of MailStore as is used here. ``failing`` holds what fails from now on: full, finish, deliver, queue, bug."""
+class FaultyStore:
+    """An engine whose parts fail on demand; ``failing`` holds what fails from now on: full, finish, spool, deliver, queue
+    (batches with nothing but queued messages), update, bug (once). What it does not name goes through."""
 
-    def __init__(self) -> None:
-        self.delivered: dict[AccountId, list[NewMessage]] = {}
-        self.queue: dict[QueueId, QueuedMessage] = {}
-        self.quotas: dict[AccountId, int] = {}
+    def __init__(self, inner: MailStore | None = None) -> None:
+        self.inner: MailStore = inner if inner is not None else cast("MailStore", MemoryStore())
         self.failing: set[str] = set()
-        self.over_quota_late: set[AccountId] = set()
-        self.spools: list[MemorySpool] = []
+        self.full_late: set[AccountId] = set()
+        """Accounts that are full only when a message is delivered."""
+        self.spools: list[WatchedSpool] = []
         self.batches: list[Batch] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
 
     def check(self, what: str) -> None:
         if what == "bug" and "bug" in self.failing:
@@ -81,17 +85,12 @@ class SmallStore:
         if what in self.failing:
             raise Unavailable(private=f"{what} fails on demand")
 
-    # --- MailStore
-
     def usage(self, account: AccountId) -> Usage:
-        messages = self.delivered.get(account, [])
-        return Usage(
-            sum(message.blob.size for message in messages), len(messages), self.quotas.get(account, 0)
-        )
+        return self.inner.usage(account)
 
     def spool(self, size_hint: int | None = None) -> Spool:
         self.check("spool")
-        spool = MemorySpool(self)
+        spool = WatchedSpool(self, self.inner.spool(size_hint))
         self.spools.append(spool)
         return spool
 
@@ -100,85 +99,51 @@ class SmallStore:
         if batch.queued and not batch.deliveries:
             self.check("queue")
         self.batches.append(batch)
-        outcomes: list[Exception | Appended] = []
-        for delivery in batch.deliveries:
-            usage = self.usage(delivery.account)
-            full = usage.quota and usage.octets + delivery.message.blob.size > usage.quota
-            if full or delivery.account in self.over_quota_late:
-                outcomes.append(QuotaExceeded())
-                continue
-            self.delivered.setdefault(delivery.account, []).append(delivery.message)
-            outcomes.append(Appended(MailboxId(1), UidValidity(1), UidSet(), Modseq(1)))
-        for message in batch.queued:
-            message.id = QueueId(len(self.queue) + 1)
-            self.queue[message.id] = message
-        return outcomes
+        possible = [each for each in batch.deliveries if each.account not in self.full_late]
+        outcomes = iter(await self.inner.deliver(Batch(possible, batch.queued)))
+        return [
+            QuotaExceeded() if each.account in self.full_late else next(outcomes) for each in batch.deliveries
+        ]
 
     async def update_queued(self, message: QueuedMessage) -> None:
         self.check("update")
-        if any(recipient.state == "pending" for recipient in message.recipients):
-            self.queue[message.id] = message
-        else:
-            del self.queue[message.id]
+        await self.inner.update_queued(message)
 
     def due(self, now: int, limit: int) -> list[QueuedMessage]:
-        found = [
-            message
-            for message in self.queue.values()
-            if any(each.state == "pending" and each.next_attempt <= now for each in message.recipients)
+        """Fresh values, as an engine on disk gives them: what was not written back is forgotten."""
+        return [
+            replace(message, recipients=[replace(each) for each in message.recipients])
+            for message in self.inner.due(now, limit)
         ]
-        return found[:limit]
-
-    def next_due(self) -> int | None:
-        times = [
-            each.next_attempt
-            for message in self.queue.values()
-            for each in message.recipients
-            if each.state == "pending"
-        ]
-        return min(times, default=None)
-
-    def queue_octets(self, message: QueuedMessage) -> Any:
-        assert message.blob.octets is not None
-        return HeldOctets(message.blob.octets)
 
     async def close(self) -> None:
-        """Every spool must have been ended by now."""
         assert all(spool.ended for spool in self.spools), "a spool was left open"
+        await self.inner.close()
 
     # --- what tests ask
 
     def octets(self, account: AccountId) -> list[bytes]:
-        found = [message.blob.octets for message in self.delivered.get(account, [])]
-        return [octets for octets in found if octets is not None]
+        """The messages of INBOX, oldest first."""
+        inbox = self.inner.mailbox(account, "INBOX")
+        every = UidSet([(1, 0xFFFFFFFF)])
+        rows = [
+            row[0] for rows in self.inner.fetch(account, inbox.id, every, (Column.OCTETS,)) for row in rows
+        ]
+        return [octets.read(0, octets.size) for octets in rows]
 
     @property
-    def stored(self) -> int:
-        return sum(len(messages) for messages in self.delivered.values())
+    def queue(self) -> dict[QueueId, QueuedMessage]:
+        """Everything that waits, oldest first."""
+        found = self.inner.due(_FOREVER, 10_000)
+        return {message.id: message for message in sorted(found, key=lambda message: message.id)}
+
+    def queued_octets(self, message: QueuedMessage) -> bytes:
+        octets = self.inner.queue_octets(message)
+        got = octets.read(0, octets.size)
+        assert isinstance(got, bytes)
+        return got
 
 
-class HeldOctets:
-    """Octets in memory, given now and then by an awaitable."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    @property
-    def size(self) -> int:
-        return len(self._octets)
-
-    def read(self, offset: int, length: int) -> bytes | Awaitable[bytes]:
-        octets = self._octets[offset : offset + length]
-        return octets if offset % 2 == 0 else _later(octets)
-
-
-async def _later(octets: bytes) -> bytes:
-    return octets
-
-
-def as_store(store: SmallStore) -> MailStore:
+def as_store(store: FaultyStore) -> MailStore:
     """For the type checker."""
     return cast("MailStore", store)
-
-
-__all__ = ["HeldOctets", "PostroomError", "SmallStore", "as_store"]

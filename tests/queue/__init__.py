@@ -1,0 +1,1 @@
+"""The queue."""  # noqa: A005 - named like the package it tests
