@@ -13,7 +13,7 @@ It must not know: how messages are stored, sockets, TLS.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any, Final
 
 from postroom.model.account import Account
@@ -71,6 +71,8 @@ _PIECE: Final = 1 << 16
 """Octets of a message read at a time."""
 _HIGH_WATER: Final = 1 << 18
 """Octets of output after which the peer is waited for."""
+_LINES: Final = 20_000
+"""Lines of a listing made at a time."""
 _FAILED_LOGINS: Final = 3
 """After this many the connection ends."""
 _EVERY_UID: Final = UidSet([(1, 0xFFFFFFFF)])
@@ -139,18 +141,26 @@ class Maildrop:
         """Unique and unchanging (RFC 1939 §7 UIDL): UIDVALIDITY and UID."""
         return f"{self._prefix}{self.uids[index]}"
 
-    def scan_lines(self) -> bytes:
-        """All scan listings as lines."""
-        numbered = enumerate(self.sizes, 1)
-        if self._deleted:
+    def scan_lines(self) -> Iterator[bytes]:
+        """All scan listings as lines, many at a time."""
+        for first in range(0, len(self.sizes), _LINES):
+            numbered = enumerate(self.sizes[first : first + _LINES], first + 1)
             gone = self._deleted
-            return "".join([f"{n} {size}\r\n" for n, size in numbered if n - 1 not in gone]).encode()
-        return "".join([f"{n} {size}\r\n" for n, size in numbered]).encode()
+            yield "".join([f"{n} {size}\r\n" for n, size in numbered if n - 1 not in gone]).encode()
 
-    def unique_id_lines(self) -> bytes:
-        """All unique-id listings as lines."""
-        numbered, prefix, gone = enumerate(self.uids, 1), self._prefix, self._deleted
-        return "".join([f"{n} {prefix}{uid}\r\n" for n, uid in numbered if n - 1 not in gone]).encode()
+    def unique_id_lines(self) -> Iterator[bytes]:
+        """All unique-id listings as lines, many at a time."""
+        for first in range(0, len(self.uids), _LINES):
+            numbered = enumerate(self.uids[first : first + _LINES], first + 1)
+            prefix, gone = self._prefix, self._deleted
+            yield "".join([f"{n} {prefix}{uid}\r\n" for n, uid in numbered if n - 1 not in gone]).encode()
+
+
+class _Turn:
+    """Awaiting it lets every other coroutine of the event loop have a turn."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
 
 
 class Pop3Session:
@@ -279,6 +289,7 @@ class Pop3Session:
         for batch in self._store.fetch(account.id, inbox.id, _EVERY_UID, (Column.UID, Column.SIZE)):
             uids.extend([row[0] for row in batch])
             sizes.extend([row[1] for row in batch])
+            await _Turn()
         return Maildrop(inbox.id, inbox.uid_validity, uids, sizes, lease)
 
     async def _stls_command(self, _command: Stls) -> None:
@@ -325,7 +336,7 @@ class Pop3Session:
     async def _list_command(self, command: List) -> None:
         maildrop = self._opened()[1]
         if command.number is None:
-            self._engine.send(Listing(_summary(maildrop), maildrop.scan_lines()))
+            await self._send_lines(_summary(maildrop), maildrop.scan_lines())
         else:
             size = maildrop.sizes[maildrop.index(command.number)]
             self._engine.send(Ok(f"{command.number} {size}"))
@@ -333,7 +344,7 @@ class Pop3Session:
     async def _uidl_command(self, command: Uidl) -> None:
         maildrop = self._opened()[1]
         if command.number is None:
-            self._engine.send(Listing("Unique ids follow", maildrop.unique_id_lines()))
+            await self._send_lines("Unique ids follow", maildrop.unique_id_lines())
         else:
             unique_id = maildrop.unique_id(maildrop.index(command.number))
             self._engine.send(Ok(f"{command.number} {unique_id}"))
@@ -395,6 +406,17 @@ class Pop3Session:
                 break
             if engine.output_size > _HIGH_WATER:
                 await self._transport.flush()
+        engine.send(BodyEnd())
+
+    async def _send_lines(self, text: str, pieces: Iterator[bytes]) -> None:
+        """A listing; a very long one goes out in pieces, and the others of this worker have their turn."""
+        engine = self._engine
+        engine.send(BodyBegin(text))
+        for lines in pieces:
+            engine.send(BodyChunk(lines))
+            if engine.output_size > _HIGH_WATER:
+                await self._transport.flush()
+                await _Turn()
         engine.send(BodyEnd())
 
     async def _release(self) -> None:

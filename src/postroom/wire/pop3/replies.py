@@ -79,7 +79,7 @@ class Listing:
 
 @dataclass(slots=True, frozen=True)
 class BodyBegin:
-    """``+OK text``, then BodyChunks."""
+    """``+OK text``, then BodyChunks: a message, or a listing too long for one Listing."""
 
     text: str = ""
 

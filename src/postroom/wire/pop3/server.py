@@ -325,8 +325,8 @@ class Pop3Server:
         self._output.write(write_ok(reply.text) + reply.octets + b".\r\n")
 
     def _send_body_begin(self, reply: BodyBegin) -> None:
-        if self._pending is None or SPECS[type(self._pending)].shape(self._pending) is not Shape.BODY:
-            raise LocalProtocolError("the command has no body")
+        if self._pending is None or SPECS[type(self._pending)].shape(self._pending) is Shape.LINE:
+            raise LocalProtocolError("the command has no multi-line reply")
         self._body = BodyWriter()
         self._output.write(write_ok(reply.text))
 
