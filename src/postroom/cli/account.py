@@ -127,7 +127,7 @@ def import_(file: Path, /, *, json: Json = False) -> int:
 
 @dataclass(slots=True, frozen=True)
 class Described:
-    """An account with what it holds, which is known while no server runs or after its first use."""
+    """An account with what it holds, where that was asked for."""
 
     account: Account
     messages: int | None
@@ -143,7 +143,7 @@ def list_(domain: str | None = None, /, *, usage: bool = False, json: Json = Fal
     domain
         Only those of this domain.
     usage
-        Tell how much mail each holds; no server may be running.
+        Tell how much mail each holds.
     json
         Print JSON instead of a table.
     """
@@ -240,7 +240,7 @@ def disable(name: str, /) -> None:
 
 @app.command
 def quota(name: str, size: Quota, /) -> None:
-    """Set how much mail an account may hold. No server may be running.
+    """Set how much mail an account may hold.
 
     Parameters
     ----------
@@ -282,7 +282,7 @@ def sender(name: str, address: str, /, *, remove: bool = False) -> None:
 def remove(
     name: str, /, *, yes: Annotated[bool, Parameter(name="--yes", negative=(), show_default=False)] = False
 ) -> int:
-    """Remove an account with all its mail. No server may be running.
+    """Remove an account with all its mail.
 
     Parameters
     ----------
@@ -296,8 +296,9 @@ def remove(
         account = await open_account(directory, store, name)
         held = store.usage(account.id).messages
         if yes:
-            directory.remove_account(account.name)
+            # The store first: what is interrupted here can be said again.
             await store.delete_account(account.id)
+            directory.remove_account(account.name)
         return account, held
 
     account, held = with_store(work)

@@ -61,7 +61,7 @@ def export(
 ) -> int:
     """Export an account's mail as a Maildir, mbox files or .eml files.
 
-    Dates and flags go along. The same command again adds what has come since. No server may be running.
+    Dates and flags go along. The same command again adds what has come since. A server may be running.
 
     Parameters
     ----------

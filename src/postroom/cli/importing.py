@@ -72,7 +72,7 @@ def import_(
     """Import mail from an mbox file, a Maildir or a folder of .eml files.
 
     Dates and flags come along; folders of the archive become mailboxes. When it is interrupted, the same command goes on
-    where it was. No server may be running.
+    where it was. A server may be running: it does the writing then.
 
     Parameters
     ----------

@@ -140,7 +140,7 @@ def _make_directory(settings: Settings, data: DataDir) -> None:
     directory = Directory(data.directory, password_scheme(settings.auth))
     try:
         if fresh and settings.storage.engine is StorageEngine.SQLITE:
-            directory.set_shards(settings.storage.shards or os.cpu_count() or 1)
+            directory.set_shards(settings.storage.shards or len(os.sched_getaffinity(0)))
     finally:
         directory.close()
 

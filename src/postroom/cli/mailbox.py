@@ -1,4 +1,4 @@
-"""``postroom mailbox``: the mailboxes of an account. No server may be running."""
+"""``postroom mailbox``: the mailboxes of an account."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from postroom.model.mailbox import Mailbox, SpecialUse
 from postroom.store.api import MailStore
 from postroom.store.directory import Directory
 
-app = App(name="mailbox", help="Mailboxes of an account, while no server is running.")
+app = App(name="mailbox", help="Mailboxes of an account.")
 
 
 @app.command(name="list")

@@ -1,8 +1,4 @@
-"""The mail store, opened by a command while no server runs on the data directory.
-
-Invariants: one process works on a data directory at a time: while a server runs, a command that writes mail says so and
-does nothing.
-"""
+"""The mail store as commands use it: alone, or beside a running server, which then does the writing."""
 
 from __future__ import annotations
 
@@ -24,7 +20,8 @@ Work = Callable[[Directory, MailStore], Awaitable[Result]]
 
 
 def with_store(work: Work[Result], settings: Settings | None = None) -> Result:
-    """Run ``work`` with the directory and the store. Raises Failed when a server runs, and whatever ``work`` raises."""
+    """Run ``work`` with the directory and the store. Raises Failed while a server is starting or stopping, and what ``work``
+    raises."""
     chosen = settings or current().settings()
     current().data(chosen)
     return asyncio.run(_with_store(work, chosen))
@@ -34,15 +31,10 @@ async def _with_store(work: Work[Result], settings: Settings) -> Result:
     from postroom import app
 
     try:
-        opened = app.open_offline(settings)
-        async with opened as offline:
+        async with app.open_offline(settings) as offline:
             return await work(offline.directory, offline.store)
     except app.AlreadyRunning as error:
-        raise Failed(
-            "a server is running on this data directory",
-            Exit.TRY_AGAIN,
-            "stop it for the time of this command",
-        ) from error
+        raise Failed(error.public, Exit.TRY_AGAIN) from error
 
 
 def find_account(directory: Directory, name: str) -> Account:
@@ -72,7 +64,7 @@ async def open_accounts(store: MailStore, accounts: Sequence[Account]) -> None:
 
 
 def make_mailboxes(accounts: Sequence[Account], settings: Settings | None = None) -> None:
-    """Give new accounts their mailboxes now; when a server runs, it does so at the first login or delivery."""
+    """Give new accounts their mailboxes now; a server that is just starting does it by itself."""
 
     async def work(_directory: Directory, store: MailStore) -> None:
         await open_accounts(store, accounts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from postroom.cli.exits import Exit, Failed
 from postroom.cli.init import DEFAULT_DATA_DIR, ensure_tls, first_account, make_first_account, prepare
 from postroom.cli.output import console, say
 from postroom.cli.status import read_status, show
@@ -25,11 +27,8 @@ def serve() -> int:
     """
     settings = current().settings()
     current().data(settings, as_owner=False)
-    logging.configure(settings.log)
     ensure_tls(settings)
-    from postroom import app
-
-    return app.serve(settings)
+    return _serve(settings)
 
 
 def run(
@@ -55,10 +54,22 @@ def run(
     first_start = current().config_file() is None
     settings = prepare(base_port=DEFAULT_BASE_PORT if first_start and base_port is None else base_port)
     _first_account(settings, account)
+    return _serve(settings, on_ready=lambda: _announce(settings))
+
+
+def _serve(settings: Settings, on_ready: Callable[[], None] | None = None) -> int:
     logging.configure(settings.log)
     from postroom import app
 
-    return app.serve(settings, on_ready=lambda: _announce(settings))
+    try:
+        return app.serve(settings, on_ready)
+    except app.AlreadyRunning as error:
+        raise Failed(error.public, Exit.TRY_AGAIN) from error
+    except app.CannotListen as error:
+        hint = "another program uses it, or it needs privileges; choose others with --base-port or base_port"
+        raise Failed(error.public, Exit.SYSTEM, hint) from error
+    except KeyError:
+        raise Failed(f"there is no user {settings.user}", Exit.CONFIG) from None
 
 
 def _first_account(settings: Settings, name: str) -> None:
