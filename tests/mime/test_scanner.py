@@ -54,6 +54,13 @@ def test_mixed_line_ends() -> None:
     assert [text(octets, part) for part in facts.root.children] == [b"one", b"two"]
 
 
+def test_blank_lines_of_both_kinds_in_a_row() -> None:
+    octets = b"Subject: x\n\n\r\nbody"
+    facts = scan(octets)
+    assert facts.root.body == 12
+    assert facts == scan_in(sliced(octets, 1), block=1)
+
+
 def test_nested_and_embedded() -> None:
     inner = multipart(
         b"\r\nplain", b"Content-Type: text/html\r\n\r\n<p>", kind=b"alternative", boundary=b"in"
@@ -136,6 +143,8 @@ def test_boundary_that_ends_in_dashes() -> None:
         b'multipart/mixed; boundary=""',
         b"text",
         b"/plain",
+        b"te\x00xt/html",
+        b"t\xe4xt/html",
         b"",
         b"multipart/mixed; boundary=" + b"x" * 1001,
     ],

@@ -20,7 +20,7 @@ class ContentType:
 
     def __init__(self, parsed: Parameterised) -> None:
         kind, _, subtype = parsed.main.partition("/")
-        valid = kind and subtype and parsed.main.isascii()
+        valid = kind and subtype and parsed.main.isascii() and parsed.main.isprintable()
         self.type = kind[:127] if valid else ""
         self.subtype = subtype[:127]
         self.boundary = parsed.boundary

@@ -554,7 +554,7 @@ def _blank_line(data: bytes, start: int, stop: int) -> tuple[int, int]:
     while start < stop:
         edge = min(start + window, stop)
         crlf = data.find(b"\n\r\n", start, edge)
-        bare = data.find(b"\n\n", start, edge if crlf < 0 else crlf)
+        bare = data.find(b"\n\n", start, edge if crlf < 0 else crlf + 1)
         if bare >= 0:
             return bare + 1, bare + 2
         if crlf >= 0:
