@@ -39,6 +39,7 @@ from postroom.store.api import MailStore
 from postroom.store.directory import Directory
 from postroom.wire.events import Engine
 from postroom.wire.imap.server import ImapServer
+from postroom.wire.pop3.server import Limits as Pop3Limits
 from postroom.wire.pop3.server import Pop3Server
 from postroom.wire.smtp.events import Limits as SmtpLimits
 
@@ -218,7 +219,17 @@ class Services:
         return make
 
     def _make_pop3(self, connection: Connection) -> tuple[Engine[Any], Session]:
-        engine = Pop3Server()
+        limits = self._settings.limits
+        engine = Pop3Server(
+            limits=Pop3Limits(
+                line=limits.pop3_line,
+                auth_line=limits.auth_line,
+                errors=limits.errors_before_close,
+                unknown_before_login=limits.errors_before_auth,
+                login_time=float(limits.before_auth),
+                idle_time=float(limits.pop3_idle),
+            )
+        )
         return engine, Pop3Session(connection, engine, self._store, self._authenticator)
 
     def _make_imap(self, connection: Connection) -> tuple[Engine[Any], Session]:

@@ -52,6 +52,7 @@ from postroom.store.api import (
     Spool,
     SpoolResult,
     Usage,
+    Watch,
 )
 from postroom.store.mailbox_names import MAX_MAILBOXES, new_name, normalise_name, superior_names
 from postroom.store.search import MessageText, matches
@@ -179,7 +180,8 @@ class MemoryStore:
     """All accounts, in memory. ``clock`` gives seconds since 1970: UIDVALIDITY starts from it."""
 
     def __init__(self, clock: Callable[[], int] = lambda: 1_700_000_000) -> None:
-        self.watch = LocalWatch()
+        self._local = LocalWatch()
+        self.watch: Watch = self._local
         self._clock = clock
         self._accounts: dict[AccountId, _Account] = {}
         self._queue: dict[QueueId, QueuedMessage] = {}
@@ -264,7 +266,7 @@ class MemoryStore:
         else:
             box = self._make(found, name, special_use)
         self._log_mailbox(found, box)
-        self.watch.announce(account, found.modseq)
+        self._local.announce(account, found.modseq)
         return self._row(found, box)
 
     async def delete_mailbox(self, account: AccountId, name: str) -> None:
@@ -285,7 +287,7 @@ class MemoryStore:
             box.row.special_use = None
         else:
             del found.boxes[box.row.id]
-        self.watch.announce(account, found.modseq)
+        self._local.announce(account, found.modseq)
 
     async def rename_mailbox(self, account: AccountId, name: str, to: str) -> None:
         """Inferiors move along; INBOX's messages move out of it."""
@@ -316,7 +318,7 @@ class MemoryStore:
                 if one.row.name == source or one.row.name.startswith(source + SEPARATOR):
                     one.row.name = to + one.row.name[len(source) :]
                     self._log_mailbox(found, one)
-        self.watch.announce(account, found.modseq)
+        self._local.announce(account, found.modseq)
 
     async def subscribe(self, account: AccountId, name: str, subscribed: bool) -> None:
         """By name, whether or not it exists."""
@@ -327,7 +329,7 @@ class MemoryStore:
         else:
             found.subscriptions.discard(name)
         found.modseq = Modseq(found.modseq + 1)
-        self.watch.announce(account, found.modseq)
+        self._local.announce(account, found.modseq)
 
     def subscriptions(self, account: AccountId) -> Sequence[str]:
         """Ordered."""
@@ -606,7 +608,7 @@ class MemoryStore:
     def _changed(self, account: AccountId, found: _Account, box: _Box, modseq: Modseq) -> None:
         found.modseq = modseq
         box.row.highest_modseq = modseq
-        self.watch.announce(account, modseq)
+        self._local.announce(account, modseq)
 
     @staticmethod
     def _spelt(box: _Box, keywords: tuple[str, ...], *, add: bool) -> tuple[str, ...]:
