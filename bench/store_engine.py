@@ -18,7 +18,7 @@ from typing import Any
 
 from postroom.mime.scanner import scan
 from postroom.model.flags import FlagChange, SystemFlag
-from postroom.model.ids import AccountId, ShardId
+from postroom.model.ids import AccountId, MailboxId, ShardId
 from postroom.model.message import BlobRef, NewMessage
 from postroom.model.uidset import UidSet
 from postroom.store.api import Batch, Column, Delivery
@@ -82,6 +82,11 @@ def timed(work: Callable[[], object], repeat: int = 5) -> float:
     return best * 1000
 
 
+def fetched(store: ShardedStore, account: AccountId, mailbox: MailboxId, columns: tuple[Column, ...]) -> int:
+    """How many rows the first 10,000 UIDs have."""
+    return sum(len(rows) for rows in store.fetch(account, mailbox, UidSet([(1, 10_000)]), columns))
+
+
 async def fill(store: ShardedStore, account: AccountId, messages: list[NewMessage], count: int) -> None:
     """Many entries in one INBOX: the first hundreds delivered, the rest copied."""
     inbox = store.mailbox(account, "INBOX").id
@@ -132,10 +137,8 @@ async def run(count: int, sizes: list[int]) -> None:
                 (Column.UID, Column.OCTETS),
             ):
                 names = " ".join(column.name for column in columns)
-                fetch = partial(store.fetch, account, inbox, some, columns)
-                print(
-                    f"    fetch 10,000 {names}: {timed(lambda fetch=fetch: [len(b) for b in fetch()]):7.1f} ms"
-                )  # type: ignore[misc]
+                fetch = partial(fetched, store, account, inbox, columns)
+                print(f"    fetch 10,000 {names}: {timed(fetch):7.1f} ms")
             start = time.perf_counter()
             await store.store_flags(account, inbox, some, FlagChange.ADD, SystemFlag.SEEN)
             print(f"    store 10,000 \\Seen: {(time.perf_counter() - start) * 1000:7.1f} ms")

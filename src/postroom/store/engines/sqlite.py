@@ -7,9 +7,10 @@ How to use it (see ``open_shard`` and ``ShardReader``; ``store/router.py`` makes
     reader = ShardReader(data / "shards" / "0.sqlite", files)                                          # everybody
 
 Invariants:
-- The writer takes everything that waits into one transaction, each operation in a savepoint of its own: one that fails
-  (quota, no such mailbox) undoes itself alone. After the commit one call into the event loop answers all of them. There is no
-  timer: batches grow by themselves while a commit is under way.
+- The writer takes everything that waits into one transaction. An operation that fails (quota, no such mailbox) fails alone:
+  operations refuse before they write, and should one fail later, the whole transaction is done again with a savepoint around
+  each (always to have them would cost a fifth of the deliveries). After the commit one call into the event loop answers all.
+  There is no timer: batches grow by themselves while a commit is under way.
 - Nobody is answered before COMMIT has returned under ``synchronous=FULL``.
 - An I/O error latches: the transaction and every later operation end with Unavailable, ``failed`` says why, and only a
   restart of the process (which recovers the file from its log) takes it back. A full disk does not latch: nothing of that
@@ -44,7 +45,7 @@ MOST_OPERATIONS: Final = 256
 """In one transaction; what waits beyond comes next."""
 MOST_OCTETS: Final = 16 << 20
 """Inline octets in one transaction, about."""
-CHECKPOINT_PAGES: Final = 2_048
+CHECKPOINT_PAGES: Final = 4_096
 """Length of the log, in pages, from which a checkpoint does not wait for idleness."""
 IDLE_SECONDS: Final = 1.0
 _QUEUE_ID_BITS: Final = 40
@@ -70,6 +71,10 @@ class Loop(Protocol):
 
     def call_soon_threadsafe(self, callback: Callable[..., object], /, *args: Any) -> Any:
         """Run ``callback`` on the loop's thread. Raises RuntimeError when the loop is closed."""
+
+
+class _Spoiled(Exception):
+    """An operation failed half done, and there was no savepoint to go back to."""
 
 
 Answer = tuple[Any, Any, BaseException | None]
@@ -223,7 +228,12 @@ class SqliteShard:
         answers: list[Answer] = []
         announced: dict[AccountId, Modseq] = {}
         try:
-            self._transact(batch, answers, announced)
+            try:
+                self._transact(batch, answers, announced, savepoints=False)
+            except _Spoiled:
+                self._db.execute("ROLLBACK")
+                answers, announced = [], {}
+                self._transact(batch, answers, announced, savepoints=True)
         except apsw.FullError as error:
             self._undo(batch, StorageFull(private=f"shard: {error}"))
         except _PASSING as error:
@@ -236,25 +246,37 @@ class SqliteShard:
             self._answer(answers, announced)
 
     def _transact(
-        self, batch: list[tuple[Operation, Any]], answers: list[Answer], announced: dict[AccountId, Modseq]
+        self,
+        batch: list[tuple[Operation, Any]],
+        answers: list[Answer],
+        announced: dict[AccountId, Modseq],
+        *,
+        savepoints: bool,
     ) -> None:
+        """Raises _Spoiled when, without savepoints, an operation failed after it had begun to write."""
         db, now, retained = self._db, int(self._clock()), self._retained
-        execute = db.execute
+        execute, changes = db.execute, db.total_changes
         execute("BEGIN IMMEDIATE")
         for operation, future in batch:
             work = Work(db, now, retained)
-            execute("SAVEPOINT operation")
+            before = changes()
+            if savepoints:
+                execute("SAVEPOINT operation")
             try:
                 result = OPERATIONS[type(operation)](work, operation)
             except (*_LATCHING, apsw.FullError, *_PASSING):
                 raise
-            except Exception as error:  # noqa: BLE001 - a refusal or a bug: either concerns this operation alone
-                execute("ROLLBACK TO operation")
+            except Exception as error:
+                if savepoints:
+                    execute("ROLLBACK TO operation")
+                elif changes() != before:
+                    raise _Spoiled from error
                 answers.append((future, None, error))
             else:
                 answers.append((future, result, None))
                 announced.update(work.announced)
-            execute("RELEASE operation")
+            if savepoints:
+                execute("RELEASE operation")
         execute("COMMIT")
 
     def _undo(self, batch: list[tuple[Operation, Any]], error: PostroomError) -> None:

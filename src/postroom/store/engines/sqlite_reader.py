@@ -13,6 +13,7 @@ It must not know: writing, event loops.
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -54,26 +55,27 @@ _EXPRESSIONS: Final[dict[Column, str]] = {
     Column.ZONE: "e.zone",
     Column.SIZE: "e.size",
     Column.MESSAGE: "e.message",
-    Column.ENVELOPE: "m.envelope",
-    Column.BODY: "m.body",
-    Column.BODYSTRUCTURE: "m.bodystructure",
-    Column.STRUCTURE: "m.structure",
+    Column.ENVELOPE: "c.envelope",
+    Column.BODY: "c.body",
+    Column.BODYSTRUCTURE: "c.bodystructure",
+    Column.STRUCTURE: "c.structure",
     Column.OCTETS: "NULL",
-    Column.PREVIEW: "m.preview",
+    Column.PREVIEW: "c.preview",
     Column.ENVELOPE_FROM: "m.envelope_from",
     Column.ENVELOPE_TO: "m.envelope_to",
 }
 _OF_ENTRY: Final = frozenset(column for column, text in _EXPRESSIONS.items() if text.startswith("e."))
+_OF_MESSAGE: Final = _OF_ENTRY | {Column.ENVELOPE_FROM, Column.ENVELOPE_TO}
 _MESSAGE_BLOB: Final = (
-    "SELECT size, file, octets FROM blob WHERE id = (SELECT blob FROM message WHERE key = ?)"
+    "SELECT size, file, octets FROM content WHERE id = (SELECT content FROM message WHERE key = ?)"
 )
 _TEXT: Final = (
     "SELECT e.uid, e.flags, e.keywords, e.modseq, e.internal_date, e.zone, e.size, m.sent_day, m.structure, "
-    "b.size, b.file, b.octets FROM entry e CROSS JOIN message m ON m.key = (e.account << 32 | e.message) "
-    "CROSS JOIN blob b ON b.id = m.blob WHERE e.account = ? AND e.mailbox = ? AND e.uid = ?"
+    "m.size, m.file, m.octets FROM entry e CROSS JOIN message x ON x.key = (e.account << 32 | e.message) "
+    "CROSS JOIN content m ON m.id = x.content WHERE e.account = ? AND e.mailbox = ? AND e.uid = ?"
 )
 _QUEUED_BLOB: Final = (
-    "SELECT size, file, octets FROM blob WHERE id = (SELECT blob FROM queue_message WHERE id = ?)"
+    "SELECT size, file, octets FROM content WHERE id = (SELECT content FROM queue_message WHERE id = ?)"
 )
 
 
@@ -116,9 +118,10 @@ class _Plan:
         source = "entry e"
         if not _OF_ENTRY.issuperset(columns):
             source += " CROSS JOIN message m ON m.key = (e.account << 32 | e.message)"
+        if not _OF_MESSAGE.issuperset(columns):
+            source += " CROSS JOIN content c ON c.id = m.content"
         if self.octets_at:
-            source += " CROSS JOIN blob b ON b.id = m.blob"
-            expressions += ["b.size", "b.file", "b.octets"]
+            expressions += ["c.size", "c.file", "c.octets"]
         self.limit = ROWS_WITH_OCTETS if self.octets_at else ROWS_PER_BATCH
         self.sql = (
             f"SELECT {', '.join(expressions)} FROM {source} WHERE e.account = ? AND e.mailbox = ? "  # noqa: S608 - constants
@@ -300,7 +303,10 @@ class ShardReader:
 
     def structure(self, account: AccountId, message: MessageId) -> Part:
         """Raises NoSuchMessage."""
-        rows = self._rows("SELECT structure FROM message WHERE key = ?", (message_key(account, message),))
+        rows = self._rows(
+            "SELECT structure FROM content WHERE id = (SELECT content FROM message WHERE key = ?)",
+            (message_key(account, message),),
+        )
         if not rows:
             raise NoSuchMessage
         try:
@@ -319,7 +325,7 @@ class ShardReader:
         if octets is not None:
             return InlineOctets(octets)
         if file is None:
-            raise Corrupt(private="a blob without octets and file")
+            raise Corrupt(private="content without octets and file")
         return self._files.open(file, size)
 
     # --- search
@@ -328,7 +334,8 @@ class ShardReader:
         """UIDs for which the plan's clause holds, rising."""
         source = "entry e"
         if plan.needs_message:
-            source += " CROSS JOIN message m ON m.key = (e.account << 32 | e.message)"
+            source += " CROSS JOIN message x ON x.key = (e.account << 32 | e.message)"
+            source += " CROSS JOIN content m ON m.id = x.content"
         rows = self._rows(
             f"SELECT e.uid FROM {source} WHERE e.account = ? AND e.mailbox = ? AND ({plan.where}) ORDER BY e.uid",  # noqa: S608
             (account, mailbox, *plan.bindings),
@@ -428,14 +435,16 @@ class ShardReader:
 
     def _queued(self, message: int) -> QueuedMessage:
         rows = self._rows(
-            "SELECT q.id, q.sender, q.created, q.body, q.smtputf8, q.submitter, q.warned, b.id, b.file, b.size, b.digest "
-            "FROM queue_message q JOIN blob b ON b.id = q.blob WHERE q.id = ?",
+            "SELECT q.id, q.sender, q.created, q.body, q.smtputf8, q.submitter, q.warned, c.id, c.file, c.size, c.digest "
+            "FROM queue_message q JOIN content c ON c.id = q.content WHERE q.id = ?",
             (message,),
         )
         if not rows:
             raise Corrupt(private=f"queued recipient without message {message}")
-        number, sender, created, body, smtputf8, submitter, warned, blob, file, size, digest = rows[0]
-        reference = BlobRef(FILES, file, size, digest) if file else BlobRef(INLINE, str(blob), size, digest)
+        number, sender, created, body, smtputf8, submitter, warned, content, file, size, digest = rows[0]
+        reference = (
+            BlobRef(FILES, file, size, digest) if file else BlobRef(INLINE, str(content), size, digest)
+        )
         recipients = self._rows(
             "SELECT address, state, attempts, next_attempt, last_reply FROM queue_recipient WHERE message = ? "
             "ORDER BY n",
@@ -456,8 +465,8 @@ class ShardReader:
     # --- blob files
 
     def references_file(self, key: str) -> bool:
-        """Whether a blob of this shard is that file."""
-        return bool(self._rows("SELECT 1 FROM blob WHERE file = ? LIMIT 1", (key,)))
+        """Whether a content of this shard is that file."""
+        return bool(self._rows("SELECT 1 FROM content WHERE file = ? LIMIT 1", (key,)))
 
     def dropped_files(self, limit: int) -> list[str]:
         """Files that lost a reference here, oldest first."""
@@ -519,7 +528,26 @@ def _between_holes(holes: Sequence[Row], uid_next: int) -> array[int]:
     for first, last in holes:
         if first >= uid_next:
             break
-        uids.extend(range(start, first))
+        _extend(uids, start, first)
         start = last + 1
-    uids.extend(range(start, uid_next))
+    _extend(uids, start, uid_next)
     return uids
+
+
+_RAMP: Final = array("I", (0,))
+"""0, 1, 2, ...: runs of UIDs are copied from it (0.3 ms for a million; counting them out takes 30 ms)."""
+_LONGEST_RAMP: Final = 1 << 22
+_SHORT: Final = 32
+_ramp_grows: Final = threading.Lock()
+
+
+def _extend(uids: array[int], start: int, stop: int) -> None:
+    """Append ``range(start, stop)``."""
+    if stop - start < _SHORT or stop > _LONGEST_RAMP:
+        uids.extend(range(start, stop))
+        return
+    if stop > len(_RAMP):
+        # Twice as much as needed now: a mailbox grows by one at a time.
+        with _ramp_grows:
+            _RAMP.extend(range(len(_RAMP), min(2 * stop, _LONGEST_RAMP)))
+    uids.extend(_RAMP[start:stop])

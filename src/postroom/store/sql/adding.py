@@ -22,7 +22,7 @@ from postroom.model.uidset import UidSet
 from postroom.store.api import Appended
 from postroom.store.mailbox_names import normalise_name
 from postroom.store.operations import Append, Deliver, Placement
-from postroom.store.sql.messages import FactColumns, NewBlobs, fact_columns, insert_message, message_key
+from postroom.store.sql.messages import NewContents, insert_message, message_key
 from postroom.store.sql.queue import insert_queued
 from postroom.store.sql.rows import AccountRow, MailboxRow, Work
 
@@ -68,13 +68,14 @@ def insert_entries(
     if last >= MAX_UID:
         raise LimitExceeded("Mailbox has no UIDs left")
     owner, place = account.id, mailbox.id
-    work.executemany(
-        _INSERT_ENTRY,
-        [
-            (owner, place, uid, message, flags, keywords, date, zone, size, modseq, modseq)
-            for uid, (message, flags, keywords, date, zone, size) in enumerate(entries, first)
-        ],
-    )
+    rows = [
+        (owner, place, uid, message, flags, keywords, date, zone, size, modseq, modseq)
+        for uid, (message, flags, keywords, date, zone, size) in enumerate(entries, first)
+    ]
+    if len(rows) == 1:
+        work.execute(_INSERT_ENTRY, rows[0])
+    else:
+        work.executemany(_INSERT_ENTRY, rows)
     octets = 0
     for _, flags, _, _, _, size in entries:
         octets += size
@@ -104,11 +105,10 @@ class _Delivering:
     def __init__(self, work: Work, operation: Deliver) -> None:
         self._work = work
         self._contents = operation.contents
-        self._columns: list[FactColumns | None] = [None] * len(operation.contents)
         self._accounts: dict[AccountId, AccountRow | PostroomError] = {}
         self._mailboxes: dict[tuple[AccountId, str], MailboxRow] = {}
         self._changed: dict[tuple[AccountId, MailboxId], MailboxRow] = {}
-        self.blobs = NewBlobs(work)
+        self.new = NewContents(work)
 
     def place(self, placement: Placement) -> Appended:
         work = self._work
@@ -119,16 +119,12 @@ class _Delivering:
         keywords = canonical_keywords(work, account.id, mailbox.id, placement.keywords)
         if mailbox.uid_next >= MAX_UID:
             raise LimitExceeded("Mailbox has no UIDs left")
-        columns = self._columns[placement.content]
-        if columns is None:
-            columns = self._columns[placement.content] = fact_columns(content.facts)
         message = account.next_message
         account.next_message += 1
         insert_message(
             work,
             message_key(account.id, message),
-            self.blobs.refer(content.blob),
-            columns,
+            self.new.refer(content.blob, content.facts),
             placement.envelope_from,
             placement.envelope_to,
         )
@@ -147,7 +143,7 @@ class _Delivering:
         )
 
     def save(self) -> None:
-        self.blobs.save()
+        self.new.save()
         for mailbox in self._changed.values():
             mailbox.save(self._work)
         for account in self._accounts.values():
@@ -191,7 +187,7 @@ def deliver(work: Work, operation: Deliver) -> list[Exception | Appended]:
         except PostroomError as error:
             outcomes.append(error)
     for message in operation.queued:
-        insert_queued(work, message, delivering.blobs.refer(message.blob))
+        insert_queued(work, message, delivering.new.refer(message.blob, None))
     delivering.save()
     return outcomes
 
@@ -201,7 +197,7 @@ def append(work: Work, operation: Append) -> Appended:
     account = work.account(operation.account)
     mailbox = work.mailbox(account.id, operation.mailbox)
     check_quota(account, sum(message.facts.size for message in operation.messages))
-    blobs = NewBlobs(work)
+    new = NewContents(work)
     entries = []
     for message in operation.messages:
         keywords = canonical_keywords(work, account.id, mailbox.id, message.keywords)
@@ -210,8 +206,7 @@ def append(work: Work, operation: Append) -> Appended:
         insert_message(
             work,
             message_key(account.id, number),
-            blobs.refer(message.blob),
-            fact_columns(message.facts),
+            new.refer(message.blob, message.facts),
             message.envelope_from,
             message.envelope_to,
         )
@@ -229,6 +224,6 @@ def append(work: Work, operation: Append) -> Appended:
     if entries:
         uids = UidSet((insert_entries(work, account, mailbox, entries),))
         mailbox.save(work)
-    blobs.save()
+    new.save()
     account.save(work)
     return Appended(mailbox.id, UidValidity(mailbox.uid_validity), uids, Modseq(account.modseq))

@@ -1,7 +1,7 @@
-"""Content: blobs with their references, messages with their facts; inside one transaction.
+"""Content with its references, and the messages of accounts; inside one transaction.
 
 Invariants:
-- A blob lives while a message or a queued message refers to it, a message while an entry does. One reference is the rule and
+- Content lives while a message or a queued message refers to it, a message while an entry does. One reference is the rule and
   has no row in the share tables; more are counted there.
 - A blob file is never removed here: its name is noted in ``dropped_file`` and the sweep removes it once no shard refers to it.
 
@@ -24,7 +24,8 @@ from postroom.store.sql.rows import Work
 
 REFERENCE_SEPARATOR: Final = "\n"
 
-_INSERT_MESSAGE: Final = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_CONTENT: Final = "INSERT INTO content VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_MESSAGE: Final = "INSERT INTO message VALUES (?, ?, ?, ?)"
 _SHARE_MESSAGE: Final = (
     "INSERT INTO message_share VALUES (?, 2) ON CONFLICT (key) DO UPDATE SET entries = entries + 1"
 )
@@ -35,37 +36,15 @@ def message_key(account: AccountId, message: int) -> int:
     return account << 32 | message
 
 
-FactColumns = tuple[Any, ...]
-"""What ``insert_message`` needs of a message's facts; made once per content."""
-
-
-def fact_columns(facts: Facts) -> FactColumns:
-    """The columns of ``message`` that come from facts, in two groups around the SMTP envelope."""
-    return (
-        (facts.size, facts.sent, facts.sent_day, facts.version),
-        (
-            facts.message_id,
-            facts.base_subject,
-            facts.envelope,
-            dump_structure(facts.root),
-            facts.bodystructure,
-            facts.body_fields,
-            facts.preview,
-            REFERENCE_SEPARATOR.join(facts.references),
-        ),
-    )
-
-
 def insert_message(
-    work: Work, key: int, blob: int, columns: FactColumns, envelope_from: str | None, envelope_to: str | None
+    work: Work, key: int, content: int, envelope_from: str | None, envelope_to: str | None
 ) -> None:
     """Write a message's row; it has no entry yet and must get one in the same transaction."""
-    early, late = columns
-    work.execute(_INSERT_MESSAGE, (key, blob, *early, envelope_from, envelope_to, *late))
+    work.execute(_INSERT_MESSAGE, (key, content, envelope_from, envelope_to))
 
 
-class NewBlobs:
-    """Blobs written by one operation: each once, with as many references as were asked for."""
+class NewContents:
+    """Contents written by one operation: each once, with as many references as were asked for."""
 
     __slots__ = ("_refs", "_rows", "_work")
 
@@ -74,12 +53,13 @@ class NewBlobs:
         self._rows: dict[tuple[str, str, bytes], int] = {}
         self._refs: dict[int, int] = {}
 
-    def refer(self, blob: BlobRef) -> int:
-        """The blob's row; counts one reference. Raises Unavailable for a kind of blob this shard cannot hold."""
+    def refer(self, blob: BlobRef, facts: Facts | None) -> int:
+        """The content's row; counts one reference. Facts are taken from the first reference. Raises Unavailable for a kind
+        of blob that this shard cannot hold."""
         identity = (blob.kind, blob.key, blob.digest)
         row = self._rows.get(identity)
         if row is None:
-            row = self._rows[identity] = self._insert(blob)
+            row = self._rows[identity] = self._insert(blob, facts)
             self._refs[row] = 1
         else:
             self._refs[row] += 1
@@ -89,19 +69,43 @@ class NewBlobs:
         """Write the reference counts above one."""
         for row, refs in self._refs.items():
             if refs > 1:
-                self._work.execute("INSERT INTO blob_share VALUES (?, ?)", (row, refs))
+                self._work.execute("INSERT INTO content_share VALUES (?, ?)", (row, refs))
 
-    def _insert(self, blob: BlobRef) -> int:
+    def _insert(self, blob: BlobRef, facts: Facts | None) -> int:
         work = self._work
+        file: str | None = None
+        octets: bytes | None = None
         if blob.kind == FILES:
-            values: tuple[Any, ...] = (blob.size, blob.digest, blob.key, None)
-            work.execute("DELETE FROM dropped_file WHERE file = ?", (blob.key,))
+            file = blob.key
+            work.execute("DELETE FROM dropped_file WHERE file = ?", (file,))
         elif blob.kind == INLINE and blob.octets is not None:
-            values = (blob.size, blob.digest, None, blob.octets)
+            octets = blob.octets
         else:
             raise Unavailable(private=f"a blob of kind {blob.kind} without octets cannot be stored")
-        work.execute("INSERT INTO blob (size, digest, file, octets) VALUES (?, ?, ?, ?)", values)
+        work.execute(_INSERT_CONTENT, _columns(blob, file, octets, facts))
         return work.last_insert_rowid()
+
+
+def _columns(blob: BlobRef, file: str | None, octets: bytes | None, facts: Facts | None) -> tuple[Any, ...]:
+    if facts is None:
+        return (blob.size, file, None, None, None, blob.digest, *(None,) * 8, octets)
+    return (
+        blob.size,
+        file,
+        facts.sent,
+        facts.sent_day,
+        facts.version,
+        blob.digest,
+        facts.message_id,
+        facts.base_subject,
+        facts.envelope,
+        dump_structure(facts.root),
+        facts.bodystructure,
+        facts.body_fields,
+        facts.preview,
+        REFERENCE_SEPARATOR.join(facts.references),
+        octets,
+    )
 
 
 def share_messages(work: Work, keys: Sequence[int]) -> None:
@@ -110,7 +114,7 @@ def share_messages(work: Work, keys: Sequence[int]) -> None:
 
 
 def release_messages(work: Work, keys: Sequence[int]) -> None:
-    """One entry less for each message (a key may come several times); what has none left goes, its blob with it."""
+    """One entry less for each message (a key may come several times); what has none left goes, its content with it."""
     for key in keys:
         left = work.row(
             "UPDATE message_share SET entries = entries - 1 WHERE key = ? RETURNING entries", (key,)
@@ -119,18 +123,18 @@ def release_messages(work: Work, keys: Sequence[int]) -> None:
             if left[0] <= 1:
                 work.execute("DELETE FROM message_share WHERE key = ?", (key,))
             continue
-        gone = work.row("DELETE FROM message WHERE key = ? RETURNING blob", (key,))
+        gone = work.row("DELETE FROM message WHERE key = ? RETURNING content", (key,))
         if gone is not None:
-            release_blob(work, gone[0])
+            release_content(work, gone[0])
 
 
-def release_blob(work: Work, blob: int) -> None:
+def release_content(work: Work, content: int) -> None:
     """One reference less; the last one takes the octets along."""
-    left = work.row("UPDATE blob_share SET refs = refs - 1 WHERE blob = ? RETURNING refs", (blob,))
+    left = work.row("UPDATE content_share SET refs = refs - 1 WHERE content = ? RETURNING refs", (content,))
     if left is not None:
         if left[0] <= 1:
-            work.execute("DELETE FROM blob_share WHERE blob = ?", (blob,))
+            work.execute("DELETE FROM content_share WHERE content = ?", (content,))
         return
-    gone = work.row("DELETE FROM blob WHERE id = ? RETURNING file", (blob,))
+    gone = work.row("DELETE FROM content WHERE id = ? RETURNING file", (content,))
     if gone is not None and gone[0] is not None:
         work.execute("INSERT OR IGNORE INTO dropped_file VALUES (?, ?)", (gone[0], work.now))

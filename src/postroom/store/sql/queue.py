@@ -1,6 +1,6 @@
 """The queue of outgoing messages; inside one transaction.
 
-Invariants: a queued message without pending recipients does not exist; its blob counts one reference.
+Invariants: a queued message without pending recipients does not exist; its content counts one reference.
 
 It must not know: scheduling, threads, commits.
 """
@@ -11,20 +11,20 @@ from typing import Final
 
 from postroom.store.api import QueuedMessage, QueuedRecipient
 from postroom.store.operations import UpdateQueued
-from postroom.store.sql.messages import release_blob
+from postroom.store.sql.messages import release_content
 from postroom.store.sql.rows import Work
 
 PENDING: Final = "pending"
 _INSERT_RECIPIENT: Final = "INSERT INTO queue_recipient VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
-def insert_queued(work: Work, message: QueuedMessage, blob: int) -> None:
+def insert_queued(work: Work, message: QueuedMessage, content: int) -> None:
     """Write a message and its recipients; id 0 asks for the next id."""
     work.execute(
         "INSERT INTO queue_message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             message.id or None,
-            blob,
+            content,
             message.sender,
             message.created,
             message.body,
@@ -50,7 +50,7 @@ def update_queued(work: Work, operation: UpdateQueued) -> None:
     """Write back the recipients and the warning; without a pending recipient the message goes. A message that is not
     there any more is left alone."""
     message = operation.message
-    there = work.row("SELECT blob FROM queue_message WHERE id = ?", (message.id,))
+    there = work.row("SELECT content FROM queue_message WHERE id = ?", (message.id,))
     if there is None:
         return
     work.execute("DELETE FROM queue_recipient WHERE message = ?", (message.id,))
@@ -59,4 +59,4 @@ def update_queued(work: Work, operation: UpdateQueued) -> None:
         work.execute("UPDATE queue_message SET warned = ? WHERE id = ?", (message.warned, message.id))
     else:
         work.execute("DELETE FROM queue_message WHERE id = ?", (message.id,))
-        release_blob(work, there[0])
+        release_content(work, there[0])

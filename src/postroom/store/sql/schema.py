@@ -3,11 +3,14 @@
 Invariants:
 - A migration runs in one transaction with its version, so a crash leaves the old or the new schema; one that was ever
   released is not changed any more. A file of a newer version is refused, not touched.
-- Every key starts with the account. ``message.key`` is ``account << 32 | message``: one B-tree, clustered by account.
-  Only blobs belong to the shard as a whole, so that a message to a hundred recipients is kept once.
+- Every key starts with the account; nothing joins across accounts. ``message.key`` is ``account << 32 | message``.
+- ``content`` alone belongs to the shard as a whole: octets (or the name of their file) with their facts, never changed, written
+  in order of arrival, so that a message to a hundred recipients is kept once and a delivery touches few pages (10 KB of log
+  for a 4 KB message; 18 KB with the facts clustered by account, which spared a cold reader only two reads in three).
 - Counters of ``mailbox`` and ``account`` equal a recount of ``entry``.
-- ``blob_share`` and ``message_share`` count references only where there is more than one, so that the usual message costs no
-  row there and its large row is not written again when a reference comes or goes.
+- ``content_share`` and ``message_share`` count references only where there is more than one, so that the usual message costs
+  no row there and no large row is written again when a reference comes or goes. A queued message is a reference, too, to
+  content that may have no facts.
 - ``hole`` holds the UIDs below ``uid_next`` that are not there, as ranges that neither touch nor overlap: what a session needs to
   know the UIDs of a mailbox without reading its entries.
 - Changes of one mailbox lie together. Kinds ADDED and FLAGS cover a range of UIDs (``uid`` to ``last``), GONE one UID, with
@@ -68,36 +71,35 @@ _V1: Final = (
         word TEXT NOT NULL,
         PRIMARY KEY (account, mailbox, folded)
     ) STRICT, WITHOUT ROWID""",
-    """CREATE TABLE blob (
+    """CREATE TABLE content (
         id INTEGER PRIMARY KEY,
         size INTEGER NOT NULL,
-        digest BLOB NOT NULL,
         file TEXT,
+        sent INTEGER,
+        sent_day INTEGER,
+        facts_version INTEGER,
+        digest BLOB NOT NULL,
+        message_id TEXT,
+        base_subject TEXT,
+        envelope BLOB,
+        structure BLOB,
+        bodystructure BLOB,
+        body BLOB,
+        preview TEXT,
+        refs TEXT,
         octets BLOB
     ) STRICT""",
-    "CREATE INDEX blob_file ON blob (file) WHERE file IS NOT NULL",
-    "CREATE TABLE blob_share (blob INTEGER PRIMARY KEY, refs INTEGER NOT NULL) STRICT",
+    "CREATE INDEX content_file ON content (file) WHERE file IS NOT NULL",
+    "CREATE TABLE content_share (content INTEGER PRIMARY KEY, refs INTEGER NOT NULL) STRICT",
     """CREATE TABLE dropped_file (
         file TEXT PRIMARY KEY,
         noted INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE message (
         key INTEGER PRIMARY KEY,
-        blob INTEGER NOT NULL,
-        size INTEGER NOT NULL,
-        sent INTEGER,
-        sent_day INTEGER,
-        facts_version INTEGER NOT NULL,
+        content INTEGER NOT NULL,
         envelope_from TEXT,
-        envelope_to TEXT,
-        message_id TEXT NOT NULL,
-        base_subject TEXT NOT NULL,
-        envelope BLOB NOT NULL,
-        structure BLOB NOT NULL,
-        bodystructure BLOB NOT NULL,
-        body BLOB NOT NULL,
-        preview TEXT NOT NULL,
-        refs TEXT NOT NULL
+        envelope_to TEXT
     ) STRICT""",
     "CREATE TABLE message_share (key INTEGER PRIMARY KEY, entries INTEGER NOT NULL) STRICT",
     """CREATE TABLE entry (
@@ -137,7 +139,7 @@ _V1: Final = (
     ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE queue_message (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
-        blob INTEGER NOT NULL,
+        content INTEGER NOT NULL,
         sender TEXT NOT NULL,
         created INTEGER NOT NULL,
         body TEXT NOT NULL,
