@@ -19,8 +19,9 @@ from tests.mime.tree import check, scan_in, sliced
 
 COUNT = int(os.environ.get("POSTROOM_MUTATIONS", "150"))
 PIECES = (
-    b"\r\n", b"\n", b"\r", b"--", b"--\r\n", b"\r\n\r\n", b"\n\n\r\n", b'"', b"(", b";", b"=", b"\xff", b"\0", b"\t", b" ", b"<", b"@",
-    b",", b":", b"=?utf-8?q?", b"Content-Type: message/rfc822\r\n\r\n", b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n",
+    b"\r\n", b"\n", b"\r", b"--", b"--\r\n", b"\r\n\r\n", b"\n\n\r\n", b'"', b"(", b";", b"=", b"\xff", b"\0", b"\t", b" ", b"<",
+    b"@", b",", b":", b"=?utf-8?q?", b"Content-Type: message/rfc822\r\n\r\n",
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n",
 )  # fmt: skip
 
 
