@@ -181,12 +181,6 @@ class CutChanges(_Operation, frozen=True, tag=True, array_like=True):
     floor: Modseq
 
 
-class ForgetFiles(_Operation, frozen=True, tag=True, array_like=True):
-    """Result None. These blob files are gone: drop the notes that nobody references them."""
-
-    keys: tuple[str, ...]
-
-
 Operation = (
     CreateAccount
     | DeleteAccount
@@ -204,7 +198,6 @@ Operation = (
     | ClaimRecent
     | UpdateQueued
     | CutChanges
-    | ForgetFiles
 )
 
 

@@ -468,11 +468,6 @@ class ShardReader:
         """Whether a content of this shard is that file."""
         return bool(self._rows("SELECT 1 FROM content WHERE file = ? LIMIT 1", (key,)))
 
-    def dropped_files(self, limit: int) -> list[str]:
-        """Files that lost a reference here, oldest first."""
-        rows = self._rows("SELECT file FROM dropped_file ORDER BY noted LIMIT ?", (limit,))
-        return [row[0] for row in rows]
-
     # --- the connection
 
     def _rows(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Row]:

@@ -3,7 +3,7 @@
 Invariants:
 - Content lives while a message or a queued message refers to it, a message while an entry does. One reference is the rule and
   has no row in the share tables; more are counted there.
-- A blob file is never removed here: its name is noted in ``dropped_file`` and the sweep removes it once no shard refers to it.
+- A blob file is never removed here: other shards may refer to it, and the sweep removes it when none does.
 
 It must not know: mailboxes, UIDs.
 """
@@ -77,7 +77,6 @@ class NewContents:
         octets: bytes | None = None
         if blob.kind == FILES:
             file = blob.key
-            work.execute("DELETE FROM dropped_file WHERE file = ?", (file,))
         elif blob.kind == INLINE and blob.octets is not None:
             octets = blob.octets
         else:
@@ -135,6 +134,4 @@ def release_content(work: Work, content: int) -> None:
         if left[0] <= 1:
             work.execute("DELETE FROM content_share WHERE content = ?", (content,))
         return
-    gone = work.row("DELETE FROM content WHERE id = ? RETURNING file", (content,))
-    if gone is not None and gone[0] is not None:
-        work.execute("INSERT OR IGNORE INTO dropped_file VALUES (?, ?)", (gone[0], work.now))
+    work.execute("DELETE FROM content WHERE id = ?", (content,))

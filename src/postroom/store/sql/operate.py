@@ -17,10 +17,6 @@ def _cut_changes(work: Work, operation: op.CutChanges) -> None:
     cut_changes(work, operation.account, operation.floor)
 
 
-def _forget_files(work: Work, operation: op.ForgetFiles) -> None:
-    work.executemany("DELETE FROM dropped_file WHERE file = ?", [(key,) for key in operation.keys])
-
-
 OPERATIONS: Final[dict[type[Any], Callable[[Work, Any], Any]]] = {
     op.CreateAccount: mailboxes.create_account,
     op.DeleteAccount: mailboxes.delete_account,
@@ -38,6 +34,5 @@ OPERATIONS: Final[dict[type[Any], Callable[[Work, Any], Any]]] = {
     op.ClaimRecent: entries.claim_recent,
     op.UpdateQueued: queue.update_queued,
     op.CutChanges: _cut_changes,
-    op.ForgetFiles: _forget_files,
 }
 """By the operation's type; each gives the result named there or raises a PostroomError."""

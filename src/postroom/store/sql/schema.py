@@ -91,10 +91,6 @@ _V1: Final = (
     ) STRICT""",
     "CREATE INDEX content_file ON content (file) WHERE file IS NOT NULL",
     "CREATE TABLE content_share (content INTEGER PRIMARY KEY, refs INTEGER NOT NULL) STRICT",
-    """CREATE TABLE dropped_file (
-        file TEXT PRIMARY KEY,
-        noted INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE message (
         key INTEGER PRIMARY KEY,
         content INTEGER NOT NULL,
