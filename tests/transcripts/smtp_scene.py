@@ -99,6 +99,8 @@ class SmtpScene:
                         key, _, value = pair.partition("=")
                         if key == "size":
                             settings["message_size"] = int(value)
+                        elif key == "hops":
+                            settings["hop_limit"] = int(value)
                         else:
                             limits[key] = int(value)
                 case _:

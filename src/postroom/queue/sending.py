@@ -139,6 +139,11 @@ class Sending:
         finally:
             await self._connection.close()
 
+    async def drop(self) -> None:
+        """Close without a word."""
+        self._broken = True
+        await self._connection.close()
+
     # --- opening
 
     async def _hello(self) -> None:

@@ -83,40 +83,40 @@ class Queue:
         self._stopping = True
 
     async def lane(self, pacer: Pacer) -> None:
-        """Work until ``stop``."""
-        sending: Sending | None = None
+        """Work until ``stop``. Cancelled, it drops its connection: what was under way is tried again."""
+        line = _Line()
         try:
             while not self._stopping:
                 message = self._take()
                 if message is None:
-                    if sending is not None:
-                        await sending.close()
-                        sending = None
+                    await line.close()
                     await pacer.wait(self._idle_time())
                     continue
                 try:
-                    sending = await self._attempt(message, sending)
+                    await self._attempt(message, line)
                 except PostroomError:
                     # The store cannot write down what came of it: nothing is lost, it will be tried again.
                     await pacer.wait(_STORE_TROUBLE_WAIT)
                 finally:
                     self._busy.discard(message.id)
-        finally:
-            if sending is not None:
-                await sending.close()
+        except BaseException:
+            await line.drop()
+            raise
+        await line.close()
 
     async def run_due(self) -> int:
         """Try everything that is due now, once; how many messages were tried."""
         tried = 0
-        sending: Sending | None = None
-        while (message := self._take()) is not None:
-            tried += 1
-            try:
-                sending = await self._attempt(message, sending)
-            finally:
-                self._busy.discard(message.id)
-        if sending is not None:
-            await sending.close()
+        line = _Line()
+        try:
+            while (message := self._take()) is not None:
+                tried += 1
+                try:
+                    await self._attempt(message, line)
+                finally:
+                    self._busy.discard(message.id)
+        finally:
+            await line.close()
         return tried
 
     # --- one message
@@ -135,28 +135,23 @@ class Queue:
             return _LONGEST_WAIT
         return min(max(due - self._service.clock(), 1.0), _LONGEST_WAIT)
 
-    async def _attempt(self, message: QueuedMessage, sending: Sending | None) -> Sending | None:
-        """Try all due recipients; the connection to use again, if there is one. Raises Unavailable when the store fails."""
+    async def _attempt(self, message: QueuedMessage, line: _Line) -> None:
+        """Try all due recipients. Raises Unavailable when the store fails."""
         now = int(self._service.clock())
         addresses = [recipient.address for recipient in due_recipients(message, now)]
         results: dict[str, Result] = {}
         try:
-            sending = await self._try(message, addresses, results, sending)
+            await self._try(message, addresses, results, line)
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the queue
             if self._service.bug is not None:
                 self._service.bug(error)
             for address in addresses:
                 results.setdefault(address, Result(Verdict.DEFERRED, "internal error", "4.3.0"))
         await self._write_down(message, results)
-        return sending
 
     async def _try(
-        self,
-        message: QueuedMessage,
-        addresses: Sequence[str],
-        results: dict[str, Result],
-        sending: Sending | None,
-    ) -> Sending | None:
+        self, message: QueuedMessage, addresses: Sequence[str], results: dict[str, Result], line: _Line
+    ) -> None:
         away: dict[Smarthost, list[str]] = {}
         for address in addresses:
             match self._service.routes.route(address):
@@ -167,15 +162,12 @@ class Queue:
                 case smarthost:
                     away.setdefault(smarthost, []).append(address)
         for smarthost, recipients in away.items():
-            if sending is not None and (not sending.usable or sending.smarthost != smarthost):
-                await sending.close()
-                sending = None
-            if sending is None:
-                sending = await self._connect(smarthost, recipients, results)
-            if sending is not None:
+            if not line.leads_to(smarthost):
+                await line.close()
+                line.sending = await self._connect(smarthost, recipients, results)
+            if line.sending is not None:
                 octets = self._service.store.queue_octets(message)
-                results.update(await sending.deliver(message, octets, recipients))
-        return sending
+                results.update(await line.sending.deliver(message, octets, recipients))
 
     async def _connect(
         self, smarthost: Smarthost, recipients: Sequence[str], results: dict[str, Result]
@@ -267,3 +259,26 @@ class Queue:
             last_attempt=now,
             will_retry_until=None if failed else message.created + self._service.schedule.lifetime,
         )
+
+
+class _Line:
+    """The connection of a lane, kept from one message to the next."""
+
+    def __init__(self) -> None:
+        self.sending: Sending | None = None
+
+    def leads_to(self, smarthost: Smarthost) -> bool:
+        """Whether it can be used for this server."""
+        return self.sending is not None and self.sending.usable and self.sending.smarthost == smarthost
+
+    async def close(self) -> None:
+        """Take leave."""
+        sending, self.sending = self.sending, None
+        if sending is not None:
+            await sending.close()
+
+    async def drop(self) -> None:
+        """Without a word."""
+        sending, self.sending = self.sending, None
+        if sending is not None:
+            await sending.drop()
