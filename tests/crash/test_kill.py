@@ -12,6 +12,7 @@ import imaplib
 import os
 import random
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,3 +158,25 @@ def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path, part: int) -> N
         server.kill()
     assert run.acknowledged > kills, "the writers got hardly anything done: the test would prove nothing"
     assert "Traceback" not in server.log_text()
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(600)
+def test_a_reply_before_the_commit_is_caught(tmp_path: Path) -> None:
+    """The planted mistake must show as lost mail, or the test above proves nothing."""
+    server = LiveServer(tmp_path, cleartext=True)
+    prepare(server)
+    server.program = (sys.executable, str(Path(__file__).with_name("early_reply.py")))
+    run = CrashRun(server)
+    try:
+        for _kill in range(60):
+            server.start()
+            asyncio.run(run.write_until_killed(random.uniform(0.1, 0.3)))
+            server.start()
+            run.look()
+            server.kill()
+            if any("lost" in problem for problem in run.problems):
+                return
+    finally:
+        server.kill()
+    pytest.fail(f"not caught in 60 kills: {run.problems[:5]}")
