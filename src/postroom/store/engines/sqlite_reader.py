@@ -175,11 +175,13 @@ class ShardReader:
     # --- mailboxes
 
     def mailboxes(self, account: AccountId) -> list[Mailbox]:
-        """Ordered by name; none for an account that is not here."""
+        """Ordered by name."""
         words: dict[int, list[str]] = {}
         for mailbox, word in self._rows("SELECT mailbox, word FROM keyword WHERE account = ?", (account,)):
             words.setdefault(mailbox, []).append(word)
         rows = self._rows(_MAILBOX + " ORDER BY name", (account,))
+        if not rows:
+            self._account("id", account)
         return [_mailbox(row, tuple(words.get(row[0], ()))) for row in rows]
 
     def mailbox(self, account: AccountId, name: str) -> Mailbox:
@@ -194,6 +196,7 @@ class ShardReader:
 
     def _one_mailbox(self, rows: list[Row], account: AccountId) -> Mailbox:
         if not rows:
+            self._account("id", account)
             raise NoSuchMailbox
         words = self._rows(
             "SELECT word FROM keyword WHERE account = ? AND mailbox = ?", (account, rows[0][0])
@@ -210,7 +213,7 @@ class ShardReader:
         """UIDs now or as of a modseq, rising. Raises NoSuchMailbox."""
         with self._snapshot():
             rows = self._rows(
-                "SELECT uid_next, highest_modseq FROM mailbox WHERE account = ? AND id = ?",
+                "SELECT uid_next, highest_modseq FROM mailbox WHERE account = ? AND id = ? AND selectable",
                 (account, mailbox),
             )
             if not rows:

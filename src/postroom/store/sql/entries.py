@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from postroom.model.change import ChangeKind, FlagState
 from postroom.model.flags import FlagChange, combine
-from postroom.model.ids import AccountId, MailboxId, Modseq, Uid, UidValidity
+from postroom.model.ids import MAX_UID, AccountId, MailboxId, Modseq, Uid, UidValidity
 from postroom.model.uidset import UidSet
 from postroom.store.api import Copied, Expunged, FlagsStored
 from postroom.store.operations import ClaimRecent, Copy, Expunge, Move, StoreFlags
@@ -168,7 +168,7 @@ def move_rows(
 
 def all_rows(work: Work, account: AccountId, mailbox: MailboxId) -> list[Whole]:
     """Every entry of a mailbox, as ``move_rows`` and ``remove_rows`` take them."""
-    return _rows(work, _SELECT_WHOLE, account, mailbox, UidSet(((1, (1 << 32) - 1),)))
+    return _rows(work, _SELECT_WHOLE, account, mailbox, UidSet(((1, MAX_UID),)))
 
 
 def remove_rows(work: Work, account: AccountRow, mailbox: MailboxRow, rows: list[Whole]) -> UidSet:
@@ -220,8 +220,10 @@ def expunge(work: Work, operation: Expunge) -> Expunged:
     """Raises NoSuchMailbox."""
     account = work.account(operation.account)
     mailbox = work.mailbox(account.id, operation.mailbox)
-    uids = operation.uids if operation.uids is not None else UidSet(((1, (1 << 32) - 1),))
-    sql = _SELECT_DELETED if operation.only_deleted else _SELECT_WHOLE
+    # Without a set there is nothing to remove but what is marked.
+    uids = operation.uids if operation.uids is not None else UidSet(((1, MAX_UID),))
+    marked = operation.only_deleted or operation.uids is None
+    sql = _SELECT_DELETED if marked else _SELECT_WHOLE
     rows: list[Whole] = _rows(work, sql, account.id, mailbox.id, uids)
     gone = UidSet()
     if rows:
