@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -59,17 +60,18 @@ def serve(settings: Settings, on_ready: Callable[[], None] | None = None) -> int
 
     Raises AlreadyRunning, CannotListen, OSError (data directory), KeyError (unknown user).
     """
-    from postroom.app import background, worker
-
     data = DataDir(settings.data_dir)
     data.make()
     lock = take_lock(data)
     try:
         metrics.prepare(data.run / "metrics")
+        from postroom.app import background, worker  # only now: they import prometheus_client
+
         workers = worker_count(settings)
         bound = bind_all(settings, data, workers)
         status = bind(settings.metrics.address, settings.metrics_port) if settings.metrics.enabled else None
         if settings.user and os.geteuid() == 0:
+            shutil.chown(data.run / "metrics", settings.user)
             drop_privileges(settings.user)
         harden()
         children = [
