@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -72,6 +73,8 @@ def test_accounts_made_beside_a_server_can_log_in(server: LiveServer, tmp_path: 
     assert {each["name"]: each["messages"] for each in listed} | {"Work": 0, "INBOX": 151} == {
         each["name"]: each["messages"] for each in listed
     }
+    with urllib.request.urlopen(server.status()["metrics"] + "/metrics", timeout=30) as answer:
+        assert b'postroom_connections_total{protocol="imap"}' in answer.read()
     server.run("account", "quota", ANNA, "1MB")
     assert json.loads(server.run("account", "list", "--usage", "--json").stdout)[0]["quota"] == 1_000_000
 
