@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from postroom.app.executors import Threads
 from postroom.app.parent import AlreadyRunning, take_lock, worker_count
-from postroom.app.storage import owner_of, password_scheme, placement_by
+from postroom.app.storage import open_directory, owner_of, placement_by
 from postroom.config.paths import DataDir
 from postroom.config.settings import Settings
 from postroom.model.ids import ShardId
@@ -49,7 +49,7 @@ async def open_offline(settings: Settings) -> AsyncIterator[Offline]:
     except AlreadyRunning:
         lock = -1
     workers = worker_count(settings) if lock >= 0 else _running_workers(data)
-    directory = Directory(data.directory, password_scheme(settings))
+    directory = open_directory(settings, data)
     threads = Threads(loop, 2, "files")
     try:
         shards = [ShardId(shard) for shard in range(1, directory.shards() + 1)]
@@ -60,6 +60,8 @@ async def open_offline(settings: Settings) -> AsyncIterator[Offline]:
             run=threads,
             gather=asyncio.gather,
             placement=placement_by(directory),
+            inline_limit=settings.storage.inline_blob_limit,
+            retained=settings.storage.change_retention,
             owned=shards if lock >= 0 else (),
             remote=lambda shard: RemoteShardWriter(loop, data.worker_socket(owner_of(shard, workers)), shard),
         )
@@ -89,7 +91,7 @@ def fsck(settings: Settings, *, deep: bool = False) -> list[Finding]:
     data = DataDir(settings.data_dir)
     lock = take_lock(data)
     try:
-        directory = Directory(data.directory, password_scheme(settings))
+        directory = open_directory(settings, data)
         try:
             count = directory.shards()
         finally:

@@ -110,7 +110,11 @@ class Services:
         slots = settings.auth.slots or os.cpu_count() or 1
         self._hashing = BoundedExecutor(loop, max(1, slots // workers), settings.auth.waiters, "hash")
         self._authenticator = Authenticator(
-            directory, self._hashing, Attempts(_attempt_limits(settings.auth)), _log_attempt
+            directory,
+            self._hashing,
+            Attempts(_attempt_limits(settings.auth)),
+            _log_attempt,
+            float(settings.auth.cache_seconds),
         )
         self.provisioner = Provisioner(directory, store)
         self.outgoing = Outgoing(settings, store, directory, self.hostname)
@@ -233,7 +237,14 @@ class Services:
         return engine, Pop3Session(connection, engine, self._store, self._authenticator)
 
     def _make_imap(self, connection: Connection) -> tuple[Engine[Any], Session]:
-        engine = ImapServer(starttls=True, append_limit=self._imap.message_limit)
+        engine = ImapServer(
+            starttls=True,
+            append_limit=self._imap.message_limit,
+            login_time=float(self._settings.limits.before_auth),
+            idle_time=float(self._settings.limits.imap_idle),
+            errors_before_login=self._settings.limits.errors_before_auth,
+            errors=self._settings.limits.errors_before_close,
+        )
         return engine, ImapSession(connection, engine, self._imap)
 
     def _with_tls(self, protocol: ListenerProtocol, _tls: TlsMode) -> SessionMaker:

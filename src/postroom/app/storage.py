@@ -37,6 +37,11 @@ def password_scheme(settings: Settings) -> PasswordScheme:
     )
 
 
+def open_directory(settings: Settings, data: DataDir) -> Directory:
+    """The directory with what the configuration says about it. Raises Unavailable."""
+    return Directory(data.directory, password_scheme(settings), settings.delivery.recipient_delimiter)
+
+
 def owner_of(shard: int, workers: int) -> int:
     """The worker that writes a shard."""
     return (shard - 1) % workers
@@ -82,7 +87,7 @@ class WorkerStorage:
         metrics: ServiceMetrics,
     ) -> WorkerStorage:
         """Open what worker ``number`` needs. Raises Unavailable."""
-        directory = Directory(data.directory, password_scheme(settings))
+        directory = open_directory(settings, data)
         threads = Threads(loop, _FILE_THREADS, "files")
         watch = LocalWatch()
         siblings = [data.watch_socket(other) for other in range(workers) if other != number]
@@ -102,6 +107,8 @@ class WorkerStorage:
             run=threads,
             gather=asyncio.gather,
             placement=placement_by(directory),
+            inline_limit=settings.storage.inline_blob_limit,
+            retained=settings.storage.change_retention,
             owned=owned,
             remote=lambda shard: RemoteShardWriter(loop, data.worker_socket(owner_of(shard, workers)), shard),
             watch=watch,

@@ -28,7 +28,7 @@ def open_directory(settings: Settings | None = None) -> Iterator[Directory]:
     """
     chosen = settings or current().settings()
     data = current().data(chosen)
-    directory = Directory(data.directory, password_scheme(chosen.auth))
+    directory = Directory(data.directory, password_scheme(chosen.auth), chosen.delivery.recipient_delimiter)
     try:
         yield directory
     finally:

@@ -390,8 +390,6 @@ def _contradictions(settings: Settings) -> list[tuple[Place, str]]:
         found.append((("queue", "smarthost", "user"), "needs queue.smarthost.password_file"))
     if smarthost.user and smarthost.tls is TlsMode.NONE:
         found.append((("queue", "smarthost", "tls"), "must not be none where a password is sent"))
-    if limits.imap_literal > limits.imap_command:
-        found.append((("limits", "imap_literal"), "must not be more than limits.imap_command"))
     if auth.delay_minimum > auth.delay_maximum:
         found.append((("auth", "delay_minimum"), "must not be more than auth.delay_maximum"))
     if storage.inline_blob_limit > limits.message_size:

@@ -172,41 +172,6 @@ class Limits:
         minimum=255,
         maximum=64 * KIB,
     )
-    imap_line: int = setting(
-        64 * KIB,
-        "Longest IMAP command without its literals; at least the 8000 of RFC 7162 §4.",
-        unit=Unit.OCTETS,
-        minimum=8000,
-        maximum=MIB,
-    )
-    imap_literal: int = setting(
-        64 * KIB,
-        "Longest literal of an IMAP command other than APPEND.",
-        unit=Unit.OCTETS,
-        minimum=4096,
-        maximum=16 * MIB,
-    )
-    imap_literals: int = setting(
-        100, "Literals in one IMAP command other than APPEND.", minimum=10, maximum=10_000
-    )
-    imap_command: int = setting(
-        256 * KIB,
-        "All literals of one IMAP command other than APPEND together.",
-        unit=Unit.OCTETS,
-        minimum=64 * KIB,
-        maximum=64 * MIB,
-    )
-    imap_literal_before_auth: int = setting(
-        4 * KIB,
-        "Longest literal before authentication.",
-        unit=Unit.OCTETS,
-        minimum=256,
-        maximum=64 * KIB,
-    )
-    imap_depth: int = setting(50, "Nesting of parentheses in an IMAP command.", minimum=8, maximum=1000)
-    imap_depth_before_auth: int = setting(
-        8, "Nesting of parentheses before authentication.", minimum=2, maximum=100
-    )
     tls_handshake: int = setting(
         10, "Time for a TLS handshake, in full.", unit=Unit.SECONDS, minimum=1, maximum=10 * MINUTE
     )
@@ -232,8 +197,8 @@ class Limits:
         maximum=DAY,
     )
     imap_idle: int = setting(
-        30 * MINUTE,
-        "Wait for the next IMAP command, IDLE included (RFC 3501 §5.4 asks for 30 minutes).",
+        31 * MINUTE,
+        "Wait for the next IMAP command (RFC 3501 §5.4 asks for 30 minutes; clients renew IDLE every 29).",
         unit=Unit.SECONDS,
         minimum=10,
         maximum=DAY,
@@ -251,9 +216,6 @@ class Limits:
         unit=Unit.SECONDS,
         minimum=5,
         maximum=HOUR,
-    )
-    search_seconds: int = setting(
-        5, "Time for one SEARCH before it is answered NO.", unit=Unit.SECONDS, minimum=1, maximum=HOUR
     )
 
 
@@ -290,9 +252,6 @@ class Auth:
     waiters: int = setting(
         64, "Logins that may wait for a slot; more are told to try again later.", minimum=1, maximum=100_000
     )
-    minimum_length: int = setting(
-        12, "Shortest password that can be set, in characters.", minimum=8, maximum=128
-    )
     failures_per_ip_minute: int = setting(
         10, "Failed logins a minute from one IP address; three times as many from its network.", minimum=1
     )
@@ -328,12 +287,12 @@ class Storage:
         minimum=0,
         maximum=MIB,
     )
-    change_retention_days: int = setting(
-        30,
-        "Days that the log of changes reaches back, for clients that return after a while. Older clients compare sets "
+    change_retention: int = setting(
+        100_000,
+        "Changes of an account that its log reaches back, for clients that return after a while. Older clients compare sets "
         "instead and lose nothing.",
-        minimum=1,
-        maximum=3650,
+        minimum=1000,
+        maximum=100_000_000,
     )
     blob_grace: int = setting(
         DAY,
@@ -406,7 +365,9 @@ class Queue:
         maximum=7 * DAY,
         check=check_rising,
     )
-    connections: int = setting(8, "Connections at once to the smarthost.", minimum=1, maximum=1000)
+    connections: int = setting(
+        8, "Connections at once from each worker to the smarthost.", minimum=1, maximum=1000
+    )
     smarthost: Smarthost = section(Smarthost)
 
 

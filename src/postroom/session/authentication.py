@@ -130,7 +130,8 @@ ChallengeFunction = Callable[[bytes], Awaitable[bytes | None]]
 class _Lately:
     """Verified and refused passwords of the last minute, by keyed digest; empty after any change of the directory."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._entries: OrderedDict[bytes, tuple[float, Account | None]] = OrderedDict()
         self._version = -1
 
@@ -146,7 +147,7 @@ class _Lately:
         """``version`` is the directory's before the password was looked up."""
         if version != self._version:
             return
-        self._entries[digest] = (now + CACHE_SECONDS, account)
+        self._entries[digest] = (now + self._seconds, account)
         self._entries.move_to_end(digest)
         if len(self._entries) > _CACHE_SIZE:
             self._entries.popitem(last=False)
@@ -161,14 +162,16 @@ class Authenticator:
         executor: Executor,
         attempts: Attempts | None = None,
         record: Callable[[AttemptRecord], None] | None = None,
+        cache_seconds: float = CACHE_SECONDS,
     ) -> None:
-        """``record`` is told of every finished attempt; it must not raise."""
+        """``record`` is told of every finished attempt; it must not raise. ``cache_seconds`` is how long a verified password
+        is remembered."""
         self._directory = directory
         self._executor = executor
         self._attempts = attempts or Attempts()
         self._record = record
         self._key = secrets.token_bytes(32)
-        self._lately = _Lately()
+        self._lately = _Lately(cache_seconds)
         self._turns: dict[tuple[str, str], tuple[AbstractAsyncContextManager[Any], list[None]]] = {}
 
     def offered(self, transport: Transport) -> bool:

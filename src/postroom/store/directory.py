@@ -36,7 +36,7 @@ from postroom.store.directory_entries import (
     NoSuchEntry,
     Resolution,
 )
-from postroom.store.directory_names import find_address, find_domain, without_detail
+from postroom.store.directory_names import DELIMITER, find_address, find_domain, without_detail
 from postroom.store.directory_passwords import PasswordRefused, PasswordScheme, check_new_password
 from postroom.store.directory_schema import connect, migrate
 
@@ -66,9 +66,11 @@ T = TypeVar("T")
 class Directory(DirectoryChanges):
     """Who is here. Raises Unavailable from any method when the file cannot be read."""
 
-    def __init__(self, path: Path, scheme: PasswordScheme | None = None) -> None:
-        """Open the file, making or migrating it. Raises Unavailable."""
+    def __init__(self, path: Path, scheme: PasswordScheme | None = None, delimiter: str = DELIMITER) -> None:
+        """Open the file, making or migrating it; ``delimiter`` separates a user from a sub-address (empty: nothing does).
+        Raises Unavailable."""
         super().__init__(path, scheme)
+        self._delimiter = delimiter
         self._cache: dict[Hashable, Any] = {}
         self._seen = -1
         self._version = 0
@@ -284,7 +286,7 @@ class Directory(DirectoryChanges):
         if name is not None:
             user = name.rpartition("@")[0]
             candidates.append((name, ""))
-            parts = without_detail(user)
+            parts = without_detail(user, self._delimiter)
             if parts:
                 candidates.append((f"{parts[0]}@{here.name}", parts[1]))
         for candidate, detail in candidates:

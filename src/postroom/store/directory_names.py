@@ -114,9 +114,12 @@ def find_address(text: str) -> str | None:
         return None
 
 
-def without_detail(local: str) -> tuple[str, str] | None:
-    """Split ``user+detail`` into its two parts (RFC 5233 §1), None when there is no sub-address."""
-    user, delimiter, detail = local.partition(DELIMITER)
-    if not delimiter or not user:
+def without_detail(local: str, delimiter: str = DELIMITER) -> tuple[str, str] | None:
+    """Split ``user+detail`` into its two parts (RFC 5233 §1), None when there is no sub-address; an empty delimiter turns
+    sub-addresses off."""
+    if not delimiter:
+        return None
+    user, found, detail = local.partition(delimiter)
+    if not found or not user:
         return None
     return user, detail

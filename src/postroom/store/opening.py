@@ -18,6 +18,7 @@ from pathlib import Path
 from postroom.model.errors import PostroomError
 from postroom.model.ids import AccountId, Modseq, ShardId
 from postroom.store.blobs.files import FileBlobs, RunInThread
+from postroom.store.blobs.inline import INLINE_LIMIT
 from postroom.store.engines.sqlite import Loop, SqliteShard, open_shard
 from postroom.store.engines.sqlite_reader import ShardReader
 from postroom.store.engines.sqlite_search import Candidates, ShardSearch
@@ -43,12 +44,14 @@ def open_store(
     clock: Callable[[], float] = time.time,
     vfs: str | None = None,
     retained: int | None = None,
+    inline_limit: int = INLINE_LIMIT,
 ) -> ShardedStore:
     """Open every shard in ``paths``; ``blobs`` and the shards' directories exist.
 
     ``owned`` (all, when not given) are written here, ``remote`` gives the writer of each other. ``placement`` may be left out for
     a single shard. ``announce`` (``watch.announce`` when not given) hears of every change made by owned shards, on the loop's
-    thread. ``candidates`` gives the full-text index of a shard. Raises Unavailable; nothing is left open then.
+    thread. Messages up to ``inline_limit`` octets stay in their shard's file; ``retained`` is how many modseqs an account's
+    change log reaches back. ``candidates`` gives the full-text index of a shard. Raises Unavailable; nothing is left open then.
     """
     watch = watch if watch is not None else LocalWatch()
     files = FileBlobs(blobs, run)
@@ -86,7 +89,7 @@ def open_store(
         shards,
         placement=placement or (lambda _account: only),
         watch=watch,
-        new_spool=lambda size_hint: MessageSpool(files, size_hint),
+        new_spool=lambda size_hint: MessageSpool(files, size_hint, inline_limit),
         gather=gather,
         files_failed=lambda: files.failed,
     )

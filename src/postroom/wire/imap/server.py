@@ -122,7 +122,11 @@ class ImapServer:
         "_touched",
         "append_limit",
         "cleartext_auth",
+        "idle_time",
+        "login_time",
         "mechanisms",
+        "most_errors",
+        "most_errors_before_login",
         "output",
         "starttls",
         "state",
@@ -137,14 +141,24 @@ class ImapServer:
         cleartext_auth: bool = False,
         mechanisms: tuple[str, ...] = (),
         append_limit: int | None = None,
+        login_time: float = LOGIN_DEADLINE,
+        idle_time: float = AUTOLOGOUT,
+        errors_before_login: int = MAX_ERRORS_BEFORE_LOGIN,
+        errors: int = MAX_ERRORS,
     ) -> None:
         """``starttls``: whether STARTTLS is offered in clear; ``mechanisms``: SASL names announced as AUTH=;
-        ``append_limit``: announced as APPENDLIMIT (RFC 7889), enforced by the session when AppendBegin tells the size."""
+        ``append_limit``: announced as APPENDLIMIT (RFC 7889), enforced by the session when AppendBegin tells the size;
+        ``login_time`` and ``idle_time``: seconds in all until a login, and for the next command after it;
+        ``errors_before_login`` and ``errors``: bad commands until the connection ends."""
         self.tls = tls
         self.starttls = starttls
         self.cleartext_auth = cleartext_auth
         self.mechanisms = mechanisms
         self.append_limit = append_limit
+        self.login_time = login_time
+        self.idle_time = idle_time
+        self.most_errors_before_login = errors_before_login
+        self.most_errors = errors
         self.state = State.NOT_AUTHENTICATED
         self.output = Output()
         """Where FETCH responses are written directly (``fetch.FetchLine(engine.output)``)."""
@@ -222,9 +236,9 @@ class ImapServer:
         """Learn the time; an overdue login or autologout ends the session with BYE (RFC 3501 §5.4)."""
         logged_in = self.state is not State.NOT_AUTHENTICATED
         if self._deadline is None:
-            self._deadline = now + LOGIN_DEADLINE
+            self._deadline = now + self.login_time
         if logged_in and (self._touched or self._phase is _Phase.ANSWER):
-            self._deadline = now + AUTOLOGOUT
+            self._deadline = now + self.idle_time
         elif now >= self._deadline and not self._closing:
             self._bye("Autologout; idle for too long" if logged_in else "Too long without a login")
         self._touched = False
@@ -456,7 +470,8 @@ class ImapServer:
         else:
             self.output.write(write_response(Untagged(refusal.kind, refusal.text, refusal.code)))
         self._errors += 1
-        most = MAX_ERRORS_BEFORE_LOGIN if self.state is State.NOT_AUTHENTICATED else MAX_ERRORS
+        before = self.state is State.NOT_AUTHENTICATED
+        most = self.most_errors_before_login if before else self.most_errors
         if self._errors >= most:
             self._bye("Too many errors")
 
