@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -64,3 +65,13 @@ def test_the_data_directory_is_private_and_its_names_differ(tmp_path: Path) -> N
     assert len(set(names)) == len(names)
     assert not data.too_long_for_sockets()
     assert DataDir(Path("/" + "x" * 100)).too_long_for_sockets()
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    """A setting that nothing reads would be a promise that is not kept."""
+    root = Path(__file__).parents[2] / "src" / "postroom"
+    loader = (root / "config" / "loading.py", root / "config" / "logging.py")
+    modules = [path for path in root.rglob("*.py") if path.parent.name != "config" or path in loader]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in modules)
+    unread = [".".join(path) for path, _ in walk(Settings) if not re.search(rf"\.{path[-1]}\b", text)]
+    assert unread == []
