@@ -297,9 +297,24 @@ async def test_utf8_needs_a_server_that_can(directory: Directory) -> None:
     assert "RCPT TO:<é@example.net>\r\n".encode() in connection.sent
     assert b" BODY=8BITMIME SMTPUTF8\r\n" in connection.sent
     bench, connection = await scripted(directory, HELLO, PLAIN_EHLO, b"221 bye\r\n")
-    await bench.add("é@example.net", smtputf8=True, sender="")
+    await bench.add("é@example.net", sender="")
     await bench.queue.run_due()
     assert bench.states() == {"é@example.net": "failed"}
+
+
+async def test_many_recipients_go_in_several_transactions(directory: Directory) -> None:
+    def transaction(count: int) -> list[bytes]:
+        return [b"250 ok\r\n" * (count + 1) + b"354 go\r\n", b"250 ok\r\n"]
+
+    bench, connection = await scripted(
+        directory, HELLO, RICH_EHLO, *transaction(100), *transaction(100), *transaction(5), b"221 bye\r\n"
+    )
+    await bench.add(*(f"u{n}@example.net" for n in range(205)))
+    await bench.queue.run_due()
+    assert set(bench.states().values()) == {"delivered"}
+    assert len(bench.states()) == 205
+    assert connection.sent.count(b"MAIL FROM") == 3
+    assert bench.store.queue == {}
 
 
 async def test_days_without_a_smarthost(directory: Directory) -> None:

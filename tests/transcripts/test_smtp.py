@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from postroom.store.directory import Directory
-from postroom.wire.smtp.commands import BY_VERB
+from postroom.wire.errors import ParseError
+from postroom.wire.smtp.commands import BY_VERB, parse_command, write_command
+from postroom.wire.smtp.replies import ReplyReader
 from tests.transcripts.harness import SPLITTERS, Case, FakeClock, Play, cases
 from tests.transcripts.smtp_scene import SmtpScene, make_directory
 
@@ -31,6 +33,29 @@ async def test_transcript(case: Case, splitter: str, directory: Directory) -> No
     scene = SmtpScene(case, directory, clock)
     await scene.prepare()
     await Play(case, scene, clock, SPLITTERS[splitter]).run()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.path.parent.name}-{case.path.stem}")
+def test_the_cores_read_both_directions(case: Case) -> None:
+    """Every reply of a transcript is one to the client's reader; every command that can be read is written alike."""
+    reader = ReplyReader()
+    whole = True
+    for step in case.steps:
+        line = step.octets.removesuffix(b"\r\n")
+        if step.kind == "*":
+            # Lines are passed over, the beginning of this reply among them.
+            reader, whole = ReplyReader(), True
+        elif step.kind == "S":
+            reply = reader.feed(line)
+            whole = reply is not None
+            assert reply is None or 200 <= reply.code < 600
+        elif step.kind == "C":
+            assert whole, f"{case.path}:{step.line}: the client speaks inside a reply"
+            try:
+                command = parse_command(line)
+            except ParseError:
+                continue
+            assert parse_command(write_command(command)[:-2]) == command
 
 
 def test_every_verb_has_a_transcript() -> None:

@@ -30,6 +30,8 @@ from postroom.wire.smtp.commands import Auth, Bdat, Command, Data, Hello, Mail, 
 from postroom.wire.smtp.replies import Reply
 
 _PIECE: Final = 1 << 16
+_GROUP: Final = 100
+"""Recipients in one transaction: what every server takes (RFC 5321 §4.5.3.1.8)."""
 
 
 class TlsSession(Protocol):
@@ -111,7 +113,8 @@ class Sending:
         is in the results, and ``usable`` says so."""
         results: dict[str, Result] = {}
         try:
-            await self._transact(message, octets, list(recipients), results)
+            for at in range(0, len(recipients), _GROUP):
+                await self._transact(message, octets, list(recipients[at : at + _GROUP]), results)
         except (Unavailable, ProtocolError) as error:
             if isinstance(error, LocalProtocolError):
                 raise
@@ -190,7 +193,7 @@ class Sending:
         self, message: QueuedMessage, octets: Octets, recipients: list[str], results: dict[str, Result]
     ) -> None:
         offset = await _return_path_length(octets)
-        mail = self._mail(message, octets.size - offset)
+        mail = self._mail(message, octets.size - offset, recipients)
         if isinstance(mail, Result):
             results.update(dict.fromkeys(recipients, mail))
             return
@@ -216,7 +219,7 @@ class Sending:
             results.update({each: self._result(begun) for each in accepted})
             await self._ask(Rset())
 
-    def _mail(self, message: QueuedMessage, size: int) -> Mail | Result:
+    def _mail(self, message: QueuedMessage, size: int, recipients: Sequence[str]) -> Mail | Result:
         """MAIL for this server, or why it cannot take the message."""
         extensions = self._client.extensions
         remote = self.smarthost.host
@@ -226,14 +229,16 @@ class Sending:
             return Result(
                 Verdict.FAILED, f"{remote} takes messages of {limit[0]} octets only", "5.3.4", remote
             )
-        if message.smtputf8 and "SMTPUTF8" not in extensions:
+        # An alias may lead to an address beyond ASCII although the message came without.
+        smtputf8 = message.smtputf8 or not all(each.isascii() for each in (message.sender, *recipients))
+        if smtputf8 and "SMTPUTF8" not in extensions:
             return Result(Verdict.FAILED, f"{remote} does not offer SMTPUTF8", "5.6.7", remote)
         if message.body == "BINARYMIME" and not {"BINARYMIME", "CHUNKING"} <= extensions.keys():
             return Result(Verdict.FAILED, f"{remote} does not offer BINARYMIME", "5.6.3", remote)
         # A server without 8BITMIME gets the octets all the same: every one in use passes them on, and a message that
         # says 8BITMIME mostly is ASCII anyway.
         body = message.body if message.body == "BINARYMIME" or "8BITMIME" in extensions else "7BIT"
-        return Mail(sender, size if "SIZE" in extensions else None, body, message.smtputf8)
+        return Mail(sender, size if "SIZE" in extensions else None, body, smtputf8)
 
     async def _envelope(
         self, mail: Mail, commands: list[tuple[str, Rcpt]], results: dict[str, Result], *, data: bool

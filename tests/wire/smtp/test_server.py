@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from postroom.wire.errors import LocalProtocolError
 from postroom.wire.events import NEED_DATA, PAUSED, Sentinel
 from postroom.wire.smtp.commands import Auth, Hello, Mail, Profile, Rcpt, StartTls
-from postroom.wire.smtp.events import AuthResponse, DataBegin, DataChunk, DataEnd, Limits, Reset
+from postroom.wire.smtp.events import AuthResponse, DataBegin, DataChunk, DataEnd, DataRefused, Limits, Reset
 from postroom.wire.smtp.extensions import Offers
 from postroom.wire.smtp.replies import Reply
 from postroom.wire.smtp.server import SmtpServer
@@ -51,6 +51,9 @@ class Talk:
             else:
                 self.events.append(event)
             return
+        if isinstance(event, DataRefused) and isinstance(self.events[-1], DataChunk):
+            # How much of it came before the refusal depends on the split; none of it is kept.
+            self.events.pop()
         self.events.append(event)
         match event:
             case DataBegin():

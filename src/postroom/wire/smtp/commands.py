@@ -65,6 +65,10 @@ class UnknownParameter(ParseError):
     """A MAIL or RCPT parameter that is not offered (RFC 5321 §4.1.1.11)."""
 
 
+class BadParameter(ParseError):
+    """Parameters that cannot be read, or one with a value it cannot have."""
+
+
 # --- commands
 
 
@@ -236,9 +240,18 @@ def _auth_parameter(value: str | None) -> str:
 def _parse_mail(argument: bytes) -> Mail:
     cursor = _after_colon(argument, b"FROM:")
     sender = parse_reverse_path(cursor)
+    try:
+        return _with_parameters(sender, parse_parameters(cursor))
+    except UnknownParameter:
+        raise
+    except ParseError as error:
+        raise BadParameter(str(error), cursor.pos) from error
+
+
+def _with_parameters(sender: Address | None, parameters: dict[str, str | None]) -> Mail:
     size: int | None = None
     body, smtputf8, auth = "7BIT", False, None
-    for keyword, value in parse_parameters(cursor).items():
+    for keyword, value in parameters.items():
         match keyword:
             case "SIZE":
                 size = parse_number(value)
@@ -246,19 +259,23 @@ def _parse_mail(argument: bytes) -> Mail:
                 body = _body(value)
             case "SMTPUTF8":
                 if value is not None:
-                    cursor.fail("SMTPUTF8 takes no value")
+                    raise ParseError("SMTPUTF8 takes no value")
                 smtputf8 = True
             case "AUTH":
                 auth = _auth_parameter(value)
             case _:
-                raise UnknownParameter("unknown parameter", cursor.pos)
+                raise UnknownParameter("unknown parameter")
     return Mail(sender, size, body, smtputf8, auth)
 
 
 def _parse_rcpt(argument: bytes) -> Rcpt:
     cursor = _after_colon(argument, b"TO:")
     recipient = parse_forward_path(cursor)
-    if parse_parameters(cursor):
+    try:
+        parameters = parse_parameters(cursor)
+    except ParseError as error:
+        raise BadParameter(str(error), cursor.pos) from error
+    if parameters:
         raise UnknownParameter("unknown parameter", cursor.pos)
     return Rcpt(recipient)
 

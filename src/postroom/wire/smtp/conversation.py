@@ -15,6 +15,7 @@ from postroom.wire.errors import ParseError
 from postroom.wire.smtp.commands import (
     NOT_IMPLEMENTED,
     Auth,
+    BadParameter,
     Command,
     CommandSpec,
     Data,
@@ -136,6 +137,8 @@ def syntax_reply(spec: CommandSpec, error: ParseError) -> Reply:
     match error:
         case UnknownParameter():
             return Reply(555, "Parameter not recognised", "5.5.4")
+        case BadParameter():
+            return Reply(501, f"Syntax: {spec.verb} {spec.syntax}", "5.5.4")
         case SourceRoute():
             return Reply(553, "Source routes are not accepted", _SYNTAX_CODES[spec.kind])
         case _:
