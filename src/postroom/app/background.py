@@ -5,6 +5,7 @@ Invariants: nothing here is on the way of a message; it may die and be restarted
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -31,9 +32,11 @@ _PING_SECONDS: Final = 2.0
 def main(settings: Settings, workers: int, status: socket.socket | None, ready: Callable[[], None]) -> int:
     """Run until SIGTERM; returns the exit status."""
     log_setup.configure(settings.log)
-    os.nice(_NICE)
+    with contextlib.suppress(OSError):  # a sandbox may forbid it: then it competes on equal terms
+        os.nice(_NICE)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     data = DataDir(settings.data_dir)
     server = None
     if status is not None:
