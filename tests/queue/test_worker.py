@@ -302,6 +302,23 @@ async def test_utf8_needs_a_server_that_can(directory: Directory) -> None:
     assert bench.states() == {"é@example.net": "failed"}
 
 
+async def test_a_reply_that_drips_is_not_waited_for_forever(directory: Directory) -> None:
+    """threats S9"""
+    bench = await Bench(directory, PLAIN_HOST).prepare(directory)
+
+    class Dripping(ScriptedConnection):
+        async def receive(self) -> bytes:
+            bench.now += 10
+            return b"2" if self.sent else b"220 hi\r\n"
+
+    bench.dialer.waiting.append(Dripping([]))
+    await bench.add("far@example.net")
+    start = bench.now
+    await bench.queue.run_due()
+    assert bench.states() == {"far@example.net": "deferred"}
+    assert 300 <= bench.now - start <= 400
+
+
 async def test_many_recipients_go_in_several_transactions(directory: Directory) -> None:
     def transaction(count: int) -> list[bytes]:
         return [b"250 ok\r\n" * (count + 1) + b"354 go\r\n", b"250 ok\r\n"]

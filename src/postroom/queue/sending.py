@@ -12,7 +12,7 @@ It must not know: sockets, TLS contexts, when to try again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, Protocol
 
 from postroom.delivery.trace import RETURN_PATH
@@ -80,10 +80,14 @@ class Refused(Unavailable):
 class Sending:
     """A connection on which messages are sent one after the other."""
 
-    def __init__(self, connection: Connection, smarthost: Smarthost, hostname: str) -> None:
+    def __init__(
+        self, connection: Connection, smarthost: Smarthost, hostname: str, clock: Callable[[], float]
+    ) -> None:
+        """``clock`` in seconds: how long a reply may take in all (RFC 5321 §4.5.3.2), however it drips in."""
         self.smarthost = smarthost
         self._connection = connection
         self._hostname = hostname
+        self._clock = clock
         self._client = SmtpClient()
         self._broken = False
 
@@ -281,6 +285,7 @@ class Sending:
             async for piece in _pieces(octets, offset):
                 self._client.send_content(piece)
                 await self._flush()
+        self._client.handle_deadline(self._clock())
         self._client.end_content()
         await self._flush()
         reply = (await self._reply()).reply
@@ -313,6 +318,7 @@ class Sending:
     # --- talking
 
     def _say(self, command: Command) -> None:
+        self._client.handle_deadline(self._clock())
         if self._client.closing:
             raise RemoteProtocolError("the server has closed the session")
         self._client.send(command)
@@ -331,6 +337,7 @@ class Sending:
             if isinstance(event, Sentinel):
                 if self._client.closing:
                     raise RemoteProtocolError("the server has closed the session")
+                self._client.handle_deadline(self._clock())
                 self._client.receive_data(await self._connection.receive())
             elif event.to is Moment.UNASKED:
                 raise RemoteProtocolError(str(event.reply))

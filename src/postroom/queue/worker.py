@@ -174,7 +174,7 @@ class Queue:
     ) -> Sending | None:
         try:
             connection = await self._service.dialer.dial(smarthost)
-            sending = Sending(connection, smarthost, self._service.hostname)
+            sending = Sending(connection, smarthost, self._service.hostname, self._service.clock)
             try:
                 await sending.open()
             except BaseException:

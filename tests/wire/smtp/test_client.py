@@ -207,3 +207,15 @@ def test_deadlines() -> None:
     made.handle_deadline(1299)
     with pytest.raises(RemoteProtocolError):
         made.handle_deadline(1300)
+
+
+def test_the_server_s_time_begins_when_it_has_the_chunk() -> None:
+    made = client()
+    made.handle_deadline(0)
+    made.send(Bdat(2, last=True))
+    made.handle_deadline(5000)
+    made.send_content(b"a")
+    made.handle_deadline(9000)
+    made.send_content(b"b")
+    made.handle_deadline(9001)
+    assert made.next_deadline() == 9601

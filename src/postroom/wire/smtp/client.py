@@ -140,7 +140,7 @@ class SmtpClient:
 
     def next_deadline(self) -> float | None:
         """When the next reply is overdue; None while none is awaited."""
-        if self._since is None or not self._expected:
+        if self._since is None or not self._expected or self._chunk_left:
             return None
         to = self._expected[0][0]
         key = to if isinstance(to, Moment) else type(to)
@@ -195,6 +195,9 @@ class SmtpClient:
         elif len(octets) <= self._chunk_left:
             self._chunk_left -= len(octets)
             self._output.write(octets)
+            if not self._chunk_left:
+                # The server's time begins when it has everything.
+                self._since = None
         else:
             raise LocalProtocolError("content in the wrong place")
 
