@@ -121,10 +121,16 @@ class Limits:
     """What one peer may cost. Reaching a limit is answered in the protocol's words, never by silence."""
 
     connections_per_ip: int = setting(
-        30, "Connections at once from one IP address.", minimum=1, maximum=100_000
+        30,
+        "Connections at once from one IP address to each worker, three times as many from its network; loopback is exempt.",
+        minimum=1,
+        maximum=100_000,
     )
     imap_connections_per_user: int = setting(
-        20, "IMAP connections at once of one user from one IP address.", minimum=1, maximum=10_000
+        20,
+        "IMAP connections at once of one user from one IP address to each worker.",
+        minimum=1,
+        maximum=10_000,
     )
     message_size: int = setting(
         50_000_000,
@@ -253,7 +259,9 @@ class Auth:
         64, "Logins that may wait for a slot; more are told to try again later.", minimum=1, maximum=100_000
     )
     failures_per_ip_minute: int = setting(
-        10, "Failed logins a minute from one IP address; three times as many from its network.", minimum=1
+        10,
+        "Failed logins a minute from one IP address, as each worker counts them; three times as many from its network.",
+        minimum=1,
     )
     failures_per_ip_day: int = setting(
         50, "Failed logins a day from one IP address; three times as many from its network.", minimum=1
