@@ -65,7 +65,7 @@ def store_flags(work: Work, operation: StoreFlags) -> FlagsStored:
         refused = [row[0] for row in rows if row[3] > limit]
         rows = [row for row in rows if row[3] <= limit]
     words: Sequence[str] = operation.keywords
-    if words and rows and operation.change is not FlagChange.REMOVE:
+    if words and operation.change is not FlagChange.REMOVE:
         words = canonical_keywords(work, account.id, mailbox.id, words)
     changed = _combined(rows, operation.change, operation.flags & ALL_FLAGS, tuple(words))
     states: list[FlagState] = []
@@ -113,7 +113,8 @@ def copy(work: Work, operation: Copy) -> Copied:
     same = operation.source == operation.target
     target = source if same else work.mailbox(account.id, operation.target)
     rows: list[Whole] = _rows(work, _SELECT_WHOLE, account.id, source.id, operation.uids)
-    check_quota(account, sum(row[7] for row in rows))
+    if rows:
+        check_quota(account, sum(row[7] for row in rows))
     return _add_copies(work, account, target, rows, shared=True)
 
 
