@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from postroom.mime.scanner import scan
 from postroom.model.errors import Unavailable
@@ -194,6 +196,53 @@ async def test_what_fails_and_the_sender_is_told(directory: Directory, script: l
     assert b".dots" not in octets, "the header is enough"
     facts = scan(octets)
     assert (facts.root.type, facts.root.subtype) == ("multipart", "report")
+
+
+SAYINGS = st.sampled_from(
+    [
+        HELLO,
+        PLAIN_EHLO,
+        RICH_EHLO,
+        b"250 ok\r\n",
+        b"250 ok\r\n250 ok\r\n354 go\r\n",
+        b"354 go\r\n",
+        b"334 \r\n",
+        b"334 %%\r\n",
+        b"421 4.3.2 bye\r\n",
+        b"550 5.1.1 no\r\n",
+        b"450-4.2.1 wait\r\n450 4.2.1 wait\r\n",
+        b"220 go\r\n",
+        b"235 in\r\n",
+        b"250-x\r\n250-STARTTLS\r\n250 AUTH PLAIN SCRAM-SHA-256\r\n",
+        b"\r\n",
+        b"250",
+        b"\xff\x00\r\n",
+        b"",
+    ]
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(SAYINGS, max_size=12),
+    st.sampled_from([Security.NONE, Security.STARTTLS]),
+    st.sampled_from(["", "user"]),
+    st.sampled_from(["7BIT", "BINARYMIME"]),
+)
+async def test_whatever_a_server_says(
+    directory: Directory, script: list[bytes], security: Security, user: str, body: str
+) -> None:
+    """Nothing surprises, nothing hangs, every recipient has a result, and delivered means that the end was acknowledged."""
+    host = Smarthost("smart.example.net", 25, security, user, "secret password")
+    bench, connection = await scripted(directory, *script, host=host)
+    await bench.add("one@example.net", "two@example.net", sender="", body=body)
+    await bench.queue.run_due()
+    assert bench.bugs == []
+    assert bench.states().keys() == {"one@example.net", "two@example.net"}
+    if "delivered" in bench.states().values():
+        assert b"\r\n.\r\n" in connection.sent or b" LAST\r\n" in connection.sent
+    if security is Security.NONE:
+        assert b"AUTH PLAIN" not in connection.sent
 
 
 async def test_recipients_have_results_of_their_own(directory: Directory) -> None:
