@@ -1,0 +1,1 @@
+"""Benchmarks: ``make bench`` runs them against a server of their own on loopback."""
