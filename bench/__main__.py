@@ -179,7 +179,10 @@ def noop(bench: Bench) -> None:
     )
 
 
-_LOGIN: Final = f'fail a NO\nfail b NO\nfail b BAD\nfail c NO\nfail c BAD\nexpect * OK\nsend a LOGIN big@{DOMAIN} "{PASSWORD}"\\r\\n\nexpect a OK\n'
+_LOGIN: Final = (
+    "fail a NO\nfail b NO\nfail b BAD\nfail c NO\nfail c BAD\nexpect * OK\n"
+    f'send a LOGIN big@{DOMAIN} "{PASSWORD}"\\r\\n\nexpect a OK\n'
+)
 
 
 def fill_big(bench: Bench) -> int:

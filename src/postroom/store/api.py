@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from postroom.mime.facts import Facts, Part
 from postroom.model.change import FlagState, MailboxChanges
@@ -355,7 +355,7 @@ class MailStore(Protocol):
     async def close(self) -> None:
         """Finish what waits, then release everything."""
 
-    async def __aenter__(self) -> MailStore: ...
+    async def __aenter__(self) -> Self: ...
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

@@ -26,16 +26,16 @@ PAUSED: Final = Sentinel.PAUSED
 NeedData = Literal[Sentinel.NEED_DATA]
 Paused = Literal[Sentinel.PAUSED]
 
-E = TypeVar("E", covariant=True)
+E_co = TypeVar("E_co", covariant=True)
 
 
-class Engine(Protocol[E]):
+class Engine(Protocol[E_co]):
     """The half of an engine that a driver uses; ``send`` is the session's half and differs by protocol."""
 
     def receive_data(self, data: bytes) -> None:
         """Take octets from the peer; ``b""`` says that no more will come."""
 
-    def next_event(self) -> E | Sentinel:
+    def next_event(self) -> E_co | Sentinel:
         """The next event, NEED_DATA or PAUSED. Raises RemoteProtocolError (client engines)."""
 
     def data_to_send(self) -> list[Chunk]:
