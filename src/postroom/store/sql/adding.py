@@ -95,7 +95,7 @@ def insert_entries(
 
 def check_quota(account: AccountRow, octets: int) -> None:
     """Raises QuotaExceeded when so many more would be over the limit."""
-    if account.quota and account.octets + octets > account.quota:
+    if octets and account.quota and account.octets + octets > account.quota:
         raise QuotaExceeded
 
 

@@ -65,7 +65,7 @@ def store_flags(work: Work, operation: StoreFlags) -> FlagsStored:
         refused = [row[0] for row in rows if row[3] > limit]
         rows = [row for row in rows if row[3] <= limit]
     words: Sequence[str] = operation.keywords
-    if words and operation.change is not FlagChange.REMOVE:
+    if words and rows and operation.change is not FlagChange.REMOVE:
         words = canonical_keywords(work, account.id, mailbox.id, words)
     changed = _combined(rows, operation.change, operation.flags & ALL_FLAGS, tuple(words))
     states: list[FlagState] = []

@@ -160,9 +160,8 @@ def create_mailbox(work: Work, operation: CreateMailbox) -> Mailbox:
     use = operation.special_use
     if use is not None:
         _check_use_free(work, account.id, use)
-    count = work.row("SELECT count(*) FROM mailbox WHERE account = ?", (account.id,))
-    if count is not None and count[0] + 1 + name.count(SEPARATOR) > MAX_MAILBOXES:
-        raise LimitExceeded("Too many mailboxes")
+    more = sum(work.mailbox_named(account.id, superior) is None for superior in superior_names(name))
+    _check_room(work, account.id, more + 1)
     if there is not None:
         _drop_mailbox(work, account, there)
     _insert_superiors(work, account, name)
@@ -180,6 +179,12 @@ def create_mailbox(work: Work, operation: CreateMailbox) -> Mailbox:
         subscribed=subscribed is not None,
         special_use=use,
     )
+
+
+def _check_room(work: Work, account: AccountId, more: int) -> None:
+    count = work.row("SELECT count(*) FROM mailbox WHERE account = ?", (account,))
+    if count is not None and count[0] + more > MAX_MAILBOXES:
+        raise LimitExceeded("Too many mailboxes")
 
 
 def _check_use_free(work: Work, account: AccountId, use: SpecialUse) -> None:
@@ -219,7 +224,7 @@ def delete_mailbox(work: Work, operation: DeleteMailbox) -> None:
 
 
 def rename_mailbox(work: Work, operation: RenameMailbox) -> None:
-    """RFC 3501 §6.3.5. Raises NoSuchMailbox, MailboxExists, InvalidName."""
+    """RFC 3501 §6.3.5. Raises NoSuchMailbox, MailboxExists, InvalidName, LimitExceeded."""
     account = work.account(operation.account)
     mailbox = _existing(work, account, operation.name)
     to = new_name(operation.to)
@@ -227,6 +232,8 @@ def rename_mailbox(work: Work, operation: RenameMailbox) -> None:
         raise MailboxExists
     if to.startswith(mailbox.name + SEPARATOR) and mailbox.name != INBOX:
         raise InvalidName("A mailbox cannot be moved below itself")
+    more = sum(work.mailbox_named(account.id, superior) is None for superior in superior_names(to))
+    _check_room(work, account.id, more + (mailbox.name == INBOX))
     if mailbox.name == INBOX:
         _empty_inbox(work, account, mailbox, to)
     else:
