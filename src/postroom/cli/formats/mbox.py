@@ -68,6 +68,18 @@ def read_mbox(buffer: Buffer, folder: str = "", limit: int = 0) -> Iterator[Item
         begin = end
 
 
+def count_mbox(buffer: Buffer) -> int:
+    """How many messages ``read_mbox`` would give, without looking into them."""
+    begin, count = buffer.find(b"From "), 0
+    while 0 <= begin < len(buffer):
+        line_end = buffer.find(b"\n", begin)
+        if line_end < 0:
+            break
+        count += 1
+        begin = _next_message(buffer, line_end)
+    return count
+
+
 def _next_message(buffer: Buffer, position: int) -> int:
     """Where the next ``From `` line begins: after an empty line, and with a date, for the sake of other variants."""
     while True:
