@@ -12,7 +12,7 @@ from postroom.model.account import Account
 from postroom.model.address import Address
 from postroom.model.errors import QuotaExceeded, Unavailable
 from postroom.model.ids import AccountId, QueueId, ShardId
-from postroom.store.api import QueuedMessage, QueuedRecipient
+from postroom.store.api import Batch, QueuedMessage, QueuedRecipient
 from tests.session.smtp.stores import FaultyStore, as_store
 
 SENDER = Address("sender", "example.com")
@@ -127,15 +127,18 @@ async def test_a_store_that_fails_takes_nothing() -> None:
     assert stored(store) == ""
 
 
-def waiting(store: FaultyStore, sent: Parcel, sender: str) -> QueuedMessage:
-    return QueuedMessage(
-        QueueId(7), sender, sent.content.blob, [QueuedRecipient("p@example.net")], 1_700_000_000
-    )
+async def waiting(store: FaultyStore, sent: Parcel) -> QueuedMessage:
+    """A message in the queue."""
+    recipients = [QueuedRecipient("p@example.net", next_attempt=sent.date)]
+    queued_ = QueuedMessage(QueueId(0), "sender@example.com", sent.content.blob, recipients, sent.date)
+    await store.deliver(Batch(queued=[queued_]))
+    (message,) = store.queue.values()
+    return message
 
 
 async def test_a_notification_waits_in_the_queue_under_the_null_sender() -> None:
     store = await fresh()
-    message = waiting(store, await parcel(store, to("x", "a")), "sender@example.com")
+    message = await waiting(store, await parcel(store, to("x", "a")))
     notice = Notice(
         [RecipientStatus("p@example.net", "failed", "5.1.1", diagnostic="550 5.1.1 no\r\nX: y")],
         "mx.example.org",
@@ -144,8 +147,8 @@ async def test_a_notification_waits_in_the_queue_under_the_null_sender() -> None
     )
     octets = store.queue_octets(message)
     assert await notify(as_store(store), message, octets, notice)
-    (told,) = store.queue.values()
-    assert (told.sender, queued(store)) == ("", [("sender@example.com", 0)])
+    told = list(store.queue.values())[1]
+    assert (told.sender, queued(store)[1]) == ("", ("sender@example.com", 0))
     text = store.queued_octets(told)
     assert text.startswith(b"Return-Path: <>\r\nFrom: ")
     assert b"\r\nSubject: x\r\n" in text
@@ -155,13 +158,13 @@ async def test_a_notification_waits_in_the_queue_under_the_null_sender() -> None
     assert not await notify(as_store(store), message, octets, notice)
     message.sender = "sender@example.com"
     assert not await notify(as_store(store), message, octets, Notice([], "mx", "t", 0))
-    assert len(store.queue) == 1
+    assert len(store.queue) == 2
     await store.close()
 
 
 async def test_a_notification_that_cannot_be_stored_leaves_nothing_open() -> None:
     store = await fresh()
-    message = waiting(store, await parcel(store, to("x", "a")), "sender@example.com")
+    message = await waiting(store, await parcel(store, to("x", "a")))
     notice = Notice([RecipientStatus("p@example.net", "failed", "5.1.1")], "mx.example.org", "t", 0)
     store.failing.add("full")
     with pytest.raises(Unavailable):

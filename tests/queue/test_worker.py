@@ -222,7 +222,7 @@ SAYINGS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(SAYINGS, max_size=12),
     st.sampled_from([Security.NONE, Security.STARTTLS]),

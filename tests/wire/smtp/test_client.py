@@ -102,6 +102,14 @@ def test_354_is_for_data_only(command: Mail | Noop | StartTls | Auth) -> None:
         made.next_event()
 
 
+def test_data_is_not_done_before_its_content() -> None:
+    made = client()
+    made.send(Data())
+    made.receive_data(b"250 ok\r\n")
+    with pytest.raises(RemoteProtocolError):
+        made.next_event()
+
+
 def test_421_may_be_said_at_any_time() -> None:
     made = client()
     assert replies(made, b"421 4.3.2 closing\r\n") == [(Moment.UNASKED, 421)]

@@ -242,6 +242,9 @@ class SmtpClient:
         self._since = self._now
         if 300 <= reply.code < 400 and not _intermediate(to, reply.code):
             raise RemoteProtocolError("an intermediate reply out of place")
+        if isinstance(to, Data) and reply.code < 300:
+            # Success before the content: whatever the server thinks it has, it is not the message.
+            raise RemoteProtocolError("DATA was answered like the end of the content")
         challenge: bytes | None = None
         match to:
             case Moment.GREETING:
