@@ -22,6 +22,7 @@ from postroom.mime.structure import dump_structure
 from postroom.model.change import ChangeKind, FlagState, MailboxChanges
 from postroom.model.errors import (
     InUse,
+    InvalidName,
     LimitExceeded,
     MailboxExists,
     MailboxHasChildren,
@@ -259,12 +260,8 @@ class MemoryStore:
         for above in missing:
             self._make(found, above, None)
         if present is not None:
-            present.row.selectable = True
-            present.row.special_use = special_use
-            present.row.uid_validity = self._validity(found)
-            box = present
-        else:
-            box = self._make(found, name, special_use)
+            del found.boxes[present.row.id]
+        box = self._make(found, name, special_use)
         self._log_mailbox(found, box)
         self._local.announce(account, found.modseq)
         return self._row(found, box)
@@ -282,26 +279,32 @@ class MemoryStore:
         self._log_mailbox(found, box)
         for entry in list(box.entries.values()):
             self._remove(found, box, entry)
+        del found.boxes[box.row.id]
         if children:
-            box.row.selectable = False
-            box.row.special_use = None
-        else:
-            del found.boxes[box.row.id]
+            self._make(found, box.row.name, None).row.selectable = False
         self._local.announce(account, found.modseq)
 
     async def rename_mailbox(self, account: AccountId, name: str, to: str) -> None:
         """Inferiors move along; INBOX's messages move out of it."""
-        to = new_name(to)
         found = self._account(account)
         box = self._named(found, normalise_name(name))
+        to = new_name(to)
         if found.named(to) is not None:
             raise MailboxExists
         source = box.row.name
         if source != INBOX and to.startswith(source + SEPARATOR):
-            raise NotAllowed("A mailbox cannot be moved below itself")
+            raise InvalidName("A mailbox cannot be moved below itself")
+        inferiors = [
+            one
+            for one in found.boxes.values()
+            if source != INBOX and one.row.name.startswith(source + SEPARATOR)
+        ]
+        renamed = [to + one.row.name[len(source) :] for one in inferiors]
+        for one_name in renamed:
+            new_name(one_name)
         missing = [above for above in superior_names(to) if found.named(above) is None]
-        if len(found.boxes) + len(missing) + 1 > MAX_MAILBOXES:
-            raise LimitExceeded
+        if len(found.boxes) + len(missing) + (source == INBOX) > MAX_MAILBOXES:
+            raise LimitExceeded("Too many mailboxes")
         found.modseq = Modseq(found.modseq + 1)
         for above in missing:
             self._make(found, above, None)
@@ -314,20 +317,23 @@ class MemoryStore:
                 self._remove(found, box, entry)
             self._log_mailbox(found, target)
         else:
-            for one in found.boxes.values():
-                if one.row.name == source or one.row.name.startswith(source + SEPARATOR):
-                    one.row.name = to + one.row.name[len(source) :]
-                    self._log_mailbox(found, one)
+            for one, one_name in zip([box, *inferiors], [to, *renamed], strict=True):
+                one.row.name = one_name
+                self._log_mailbox(found, one)
         self._local.announce(account, found.modseq)
 
     async def subscribe(self, account: AccountId, name: str, subscribed: bool) -> None:
         """By name, whether or not it exists."""
         found = self._account(account)
         name = normalise_name(name)
-        if subscribed:
-            found.subscriptions.add(new_name(name))
-        else:
+        if subscribed == (name in found.subscriptions):
+            return
+        if not subscribed:
             found.subscriptions.discard(name)
+        elif len(found.subscriptions) >= MAX_MAILBOXES:
+            raise LimitExceeded("Too many subscriptions")
+        else:
+            found.subscriptions.add(new_name(name))
         found.modseq = Modseq(found.modseq + 1)
         self._local.announce(account, found.modseq)
 
@@ -344,18 +350,21 @@ class MemoryStore:
     async def deliver(self, batch: Batch) -> list[Exception | Appended]:
         """One outcome per delivery; what is queued is kept in any case."""
         outcomes: list[Exception | Appended] = []
+        modseqs: dict[AccountId, Modseq] = {}
         for delivery in batch.deliveries:
             try:
                 found = self._account(delivery.account)
                 box = found.named(normalise_name(delivery.mailbox))
                 if box is None or not box.row.selectable:
                     box = self._named(found, INBOX)
-                outcomes.append(self._append(delivery.account, box, [delivery.message]))
+                modseq = modseqs.get(delivery.account)
+                outcomes.append(done := self._append(delivery.account, box, [delivery.message], modseq))
+                modseqs[delivery.account] = done.modseq
             except PostroomError as error:
                 outcomes.append(error)
         for message in batch.queued:
-            number = QueueId(next(self._queue_numbers))
-            self._queue[number] = replace(message, id=number, recipients=list(message.recipients))
+            number = message.id or QueueId(next(self._queue_numbers))
+            self._queue[number] = _copied(replace(message, id=number))
         return outcomes
 
     async def append(
@@ -386,7 +395,9 @@ class MemoryStore:
         self, account: AccountId, mailbox: MailboxId, uids: UidSet, columns: Sequence[Column]
     ) -> Iterator[list[Row]]:
         """Rising by UID."""
-        box = self._box(account, mailbox)
+        box = self._account(account).boxes.get(mailbox)
+        if box is None:
+            return
         wanted = sorted(uid for uid in box.entries if uid in uids)
         for first in range(0, len(wanted), _BATCH):
             entries = [box.entries[uid] for uid in wanted[first : first + _BATCH] if uid in box.entries]
@@ -437,11 +448,12 @@ class MemoryStore:
     ) -> FlagsStored:
         """One modseq for all that change."""
         found, box = self._account(account), self._box(account, mailbox)
-        keywords = self._spelt(box, keywords, add=change is not FlagChange.REMOVE)
         named = sorted((e for e in box.entries.values() if e.uid in uids), key=lambda one: one.uid)
         refused = UidSet()
         if unchanged_since is not None:
             refused = UidSet.of(e.uid for e in named if e.modseq > unchanged_since)
+        if len(named) > len(refused):
+            keywords = self._spelt(box, keywords, add=change is not FlagChange.REMOVE)
         modseq = Modseq(found.modseq + 1)
         changed: list[FlagState] = []
         for entry in named:
@@ -507,24 +519,28 @@ class MemoryStore:
 
     async def update_queued(self, message: QueuedMessage) -> None:
         """Gone when nothing is pending."""
+        if message.id not in self._queue:
+            return
         if any(recipient.state == "pending" for recipient in message.recipients):
-            self._queue[message.id] = message
+            self._queue[message.id] = _copied(message)
         else:
-            self._queue.pop(message.id, None)
+            del self._queue[message.id]
 
     def due(self, now: int, limit: int) -> list[QueuedMessage]:
         """Oldest first."""
         waiting = [message for message in self._queue.values() if _next_attempt(message) <= now]
-        return sorted(waiting, key=_next_attempt)[:limit]
+        return [_copied(message) for message in sorted(waiting, key=_next_attempt)[:limit]]
 
     def next_due(self) -> int | None:
         """The earliest."""
         return min((_next_attempt(message) for message in self._queue.values()), default=None)
 
     def queue_octets(self, message: QueuedMessage) -> Octets:
-        """From the blob that was given."""
-        assert message.blob.octets is not None
-        return HeldOctets(message.blob.octets)
+        """From the blob that was given. Raises NoSuchMessage."""
+        queued = self._queue.get(message.id)
+        if queued is None or queued.blob.octets is None:
+            raise NoSuchMessage
+        return HeldOctets(queued.blob.octets)
 
     @property
     def failed(self) -> str | None:
@@ -621,6 +637,16 @@ class MemoryStore:
             box.row.keywords = tuple(sorted((*box.row.keywords, *fresh), key=str.lower))
         return normalise_keywords(tuple(known.get(word.lower(), word) for word in keywords))
 
+    def _note_all(self, box: _Box, words: Sequence[tuple[str, ...]]) -> None:
+        """Note the keywords of several entries, or none of them. Raises LimitExceeded."""
+        before = box.row.keywords
+        try:
+            for some in words:
+                self._spelt(box, some, add=True)
+        except LimitExceeded:
+            box.row.keywords = before
+            raise
+
     def _add(
         self,
         found: _Account,
@@ -649,15 +675,17 @@ class MemoryStore:
 
     def _check_quota(self, account: AccountId, more: int) -> None:
         usage = self.usage(account)
-        if usage.quota and usage.octets + more > usage.quota:
+        if more and usage.quota and usage.octets + more > usage.quota:
             raise QuotaExceeded
 
-    def _append(self, account: AccountId, box: _Box, messages: Sequence[NewMessage]) -> Appended:
+    def _append(
+        self, account: AccountId, box: _Box, messages: Sequence[NewMessage], modseq: Modseq | None = None
+    ) -> Appended:
         found = self._account(account)
         self._check_quota(account, sum(message.blob.size for message in messages))
-        for message in messages:
-            self._spelt(box, message.keywords, add=True)
-        modseq = found.modseq = Modseq(found.modseq + 1)
+        self._note_all(box, [message.keywords for message in messages])
+        if messages and modseq is None:
+            modseq = found.modseq = Modseq(found.modseq + 1)
         uids = []
         for message in messages:
             assert message.blob.octets is not None
@@ -674,8 +702,9 @@ class MemoryStore:
                     found, box, stored, message.flags, message.keywords, message.internal_date, message.zone
                 )
             )
-        self._changed(account, found, box, modseq)
-        return Appended(box.row.id, box.row.uid_validity, UidSet.of(uids), modseq)
+        if messages:
+            self._changed(account, found, box, found.modseq)
+        return Appended(box.row.id, box.row.uid_validity, UidSet.of(uids), found.modseq)
 
     def _copy(
         self, account: AccountId, source: MailboxId, uids: UidSet, target: MailboxId, *, move: bool
@@ -687,6 +716,7 @@ class MemoryStore:
             return Copied(into.row.uid_validity, UidSet(), UidSet(), found.modseq)
         if not move:
             self._check_quota(account, sum(entry.size for entry in entries))
+        self._note_all(into, [entry.keywords for entry in entries])
         modseq = found.modseq = Modseq(found.modseq + 1)
         given = [
             self._add(found, into, e.message, e.flags, e.keywords, e.internal_date, e.zone) for e in entries
@@ -698,6 +728,10 @@ class MemoryStore:
         return Copied(
             into.row.uid_validity, UidSet.of(entry.uid for entry in entries), UidSet.of(given), modseq
         )
+
+
+def _copied(message: QueuedMessage) -> QueuedMessage:
+    return replace(message, recipients=[replace(recipient) for recipient in message.recipients])
 
 
 def _next_attempt(message: QueuedMessage) -> int:
