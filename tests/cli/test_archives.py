@@ -49,7 +49,7 @@ def sample() -> list[ArchivedMessage]:
     ]
 
 
-def digest(item: Item | None) -> tuple[str, str, int | None, SystemFlag, tuple[str, ...]]:
+def digest(item: Item) -> tuple[str, str, int | None, SystemFlag, tuple[str, ...]]:
     assert isinstance(item, ArchivedMessage)
     octets = hashlib.sha256(item.octets).hexdigest()
     return item.folder, octets, item.internal_date, item.flags, item.keywords

@@ -123,6 +123,7 @@ def test_what_is_not_an_mbox(text: bytes) -> None:
 @pytest.mark.parametrize("text", [b"", b"\n\n", b"From x"])
 def test_an_empty_mbox(text: bytes) -> None:
     assert list(mbox.read_mbox(text)) == []
+    assert mbox.count_mbox(text) == 0
 
 
 @given(st.binary(max_size=300))
@@ -367,7 +368,7 @@ def test_real_messages_pass_through_mbox_octet_for_octet() -> None:
     ]
     buffer = b"".join(mbox.mbox_record(message) for message in wrote)
     read = list(mbox.read_mbox(buffer))
-    assert len(read) == len(wrote)
+    assert len(read) == len(wrote) == mbox.count_mbox(buffer)
     changed = [
         before.key
         for before, after in zip(wrote, read, strict=True)

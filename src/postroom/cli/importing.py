@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from postroom.cli.exits import Exit, Failed
 from postroom.cli.formats.archived import ArchivedMessage, Item, Skipped, header_date
 from postroom.cli.formats.eml import read_eml
 from postroom.cli.formats.maildir import is_maildir, read_maildir
-from postroom.cli.formats.mbox import read_mbox
+from postroom.cli.formats.mbox import count_mbox, read_mbox
 from postroom.cli.journal import Journal, Unfinished, journal_path
 from postroom.cli.offline import open_account, with_store
 from postroom.cli.output import Json, complain, console, print_json, say
@@ -90,7 +91,7 @@ def import_(
     settings = current().settings()
     kind = detect(source) if format is Format.AUTO else format
     limit = settings.limits.message_size
-    total = sum(1 for _ in read_archive(source, kind, limit, count_only=True))
+    total = count_archive(source, kind)
 
     async def work(directory: Directory, store: MailStore) -> Report:
         owner = await open_account(directory, store, account)
@@ -133,36 +134,42 @@ def detect(source: Path) -> Format:
     raise Failed(f"{source} does not exist", Exit.NO_INPUT)
 
 
-def read_archive(
-    source: Path, kind: Format, limit: int, *, count_only: bool = False
-) -> Iterator[Item | None]:
-    """The messages of an archive, or as many None. Raises Failed, OSError."""
+def count_archive(source: Path, kind: Format) -> int:
+    """About how many messages an archive holds, for the progress bar. Raises OSError."""
+    match kind:
+        case Format.MBOX:
+            with map_file(source) as buffer:
+                return count_mbox(buffer)
+        case Format.MAILDIR:
+            return sum(path.parent.name in {"cur", "new"} for path in source.glob("**/*"))
+        case _:
+            return sum(path.suffix.lower() == ".eml" for path in source.glob("**/*"))
+
+
+def read_archive(source: Path, kind: Format, limit: int) -> Iterator[Item]:
+    """The messages of an archive. Raises Failed, OSError."""
     try:
         match kind:
             case Format.MBOX:
-                yield from _read_mbox(source, limit)
+                with map_file(source) as buffer:
+                    yield from read_mbox(buffer, limit=limit)
             case Format.MAILDIR:
-                if count_only:
-                    yield from (None for path in source.glob("**/*") if path.parent.name in {"cur", "new"})
-                else:
-                    yield from read_maildir(source, lambda name: decode_mailbox(name.encode()), limit)
-            case Format.EML:
-                if count_only:
-                    yield from (None for path in source.glob("**/*") if path.suffix.lower() == ".eml")
-                else:
-                    yield from read_eml(source, limit)
-            case Format.AUTO:
-                yield from read_archive(source, detect(source), limit, count_only=count_only)
+                yield from read_maildir(source, lambda name: decode_mailbox(name.encode()), limit)
+            case _:
+                yield from read_eml(source, limit)
     except ValueError as error:
         raise Failed(f"{source}: {error}") from None
 
 
-def _read_mbox(source: Path, limit: int) -> Iterator[Item]:
+@contextmanager
+def map_file(source: Path) -> Iterator[mmap.mmap | bytes]:
+    """A file's octets without reading them all. Raises OSError."""
     with source.open("rb") as stream:
-        if source.stat().st_size == 0:
+        if os.fstat(stream.fileno()).st_size == 0:
+            yield b""
             return
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-            yield from read_mbox(buffer, limit=limit)
+            yield buffer
 
 
 @contextmanager
@@ -210,10 +217,8 @@ class Importer:
                     return True
         return False
 
-    async def take(self, item: Item | None) -> None:
+    async def take(self, item: Item) -> None:
         """One message of the archive."""
-        if item is None:
-            return
         if isinstance(item, Skipped):
             self.report.skipped.append(item)
             return
