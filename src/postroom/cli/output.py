@@ -44,13 +44,13 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table; numbers are set to the right. Without rows it says so."""
     listed = [[*row] for row in rows]
     if not listed:
         say("none")
         return
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(header_style="bold underline", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         numeric = all(isinstance(row[number], int) and not isinstance(row[number], bool) for row in listed)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")

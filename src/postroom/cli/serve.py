@@ -93,6 +93,4 @@ def _announce(settings: Settings) -> None:
     if settings.tls.certificate == data.certificate:
         say(f"The certificate is self-signed: {data.certificate}")
         say(f"  SHA-256 {fingerprint(data.certificate)}")
-    if found.metrics:
-        say(f"Metrics: {found.metrics}/metrics")
     say("Ctrl-C stops it.")

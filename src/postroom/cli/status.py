@@ -159,12 +159,18 @@ def show(found: Status) -> None:
         [
             (
                 _NAMES.get(each.protocol, each.protocol),
-                each.host or each.socket,
-                each.port if each.port is not None else "",
+                each.host,
+                each.port,
                 each.security,
                 each.user or "",
                 (each.password or "as set") if each.user else "",
             )
             for each in found.listeners
+            if not each.socket
         ],
     )
+    for each in found.listeners:
+        if each.socket:
+            say(f"{_NAMES.get(each.protocol, each.protocol)} is also at the unix socket {each.socket}")
+    if found.metrics:
+        say(f"Metrics are at {found.metrics}/metrics, health at {found.metrics}/healthz")
