@@ -410,12 +410,13 @@ class ShardReader:
 
     def due(self, now: int, limit: int) -> list[QueuedMessage]:
         """Messages with a pending recipient whose time has come, the one that waits longest first."""
-        rows = self._rows(
-            "SELECT message FROM queue_recipient INDEXED BY queue_due WHERE state = 'pending' AND next_attempt <= ? "
-            "GROUP BY message ORDER BY min(next_attempt), message LIMIT ?",
-            (now, limit),
-        )
-        return [self._queued(row[0]) for row in rows]
+        with self._snapshot():
+            rows = self._rows(
+                "SELECT message FROM queue_recipient INDEXED BY queue_due WHERE state = 'pending' AND next_attempt <= ? "
+                "GROUP BY message ORDER BY min(next_attempt), message LIMIT ?",
+                (now, limit),
+            )
+            return [self._queued(row[0]) for row in rows]
 
     def next_due(self) -> int | None:
         """The earliest next attempt."""
