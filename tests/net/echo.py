@@ -27,8 +27,12 @@ class EchoEngine:
         self._deadline: float | None = None
         self._now = 0.0
         self.seen: list[bytes] = []
+        self.starting_tls = False
 
     def receive_data(self, data: bytes) -> None:
+        if self.starting_tls:
+            # As every real engine: nothing may come between the command and the news that TLS has started.
+            self.closing = True
         self._buffer.feed(data)
 
     def next_event(self) -> bytes | Sentinel:
@@ -88,7 +92,9 @@ class EchoSession:
         match event:
             case b"STARTTLS":
                 self.engine.output.write(b"go\r\n")
+                self.engine.starting_tls = True
                 await self.transport.start_tls()
+                self.engine.starting_tls = False
             case b"TLS?":
                 tls = self.transport.tls
                 self.engine.output.write((tls.version if tls else "none").encode() + b"\r\n")

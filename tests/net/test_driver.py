@@ -254,3 +254,36 @@ async def test_cleartext_after_close_notify_is_never_read(certificate: Certifica
         await _until(lambda: server.sessions[0].ended == 1)
         assert server.sessions[0].engine.seen == []
         plain.close()
+
+
+async def test_the_first_command_may_come_with_the_end_of_the_handshake(certificate: Certificate) -> None:
+    """A fast client sends its next command together with its Finished: it is read, by an engine that knows of TLS."""
+    context = server_context(*certificate, "imap")
+    async with EchoServer(context, tls="starttls") as server:
+        plain = socket.create_connection(("127.0.0.1", server.port))
+        client = ssl.create_default_context(cafile=str(certificate[0]))
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = client.wrap_bio(incoming, outgoing, server_hostname="localhost")
+
+        def speak() -> bytes:
+            plain.sendall(b"STARTTLS\r\n")
+            seen = b""
+            while not seen.endswith(b"go\r\n"):
+                seen += plain.recv(4096)
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    plain.sendall(outgoing.read())
+                    incoming.write(plain.recv(65536))
+            tls.write(b"TLS?\r\n")
+            plain.sendall(outgoing.read())
+            while True:
+                try:
+                    return tls.read(100)
+                except ssl.SSLWantReadError:
+                    incoming.write(plain.recv(65536))
+
+        assert await asyncio.to_thread(speak) == b"TLSv1.3\r\n"
+        plain.close()

@@ -11,11 +11,12 @@ It must not know: which events exist.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -124,9 +125,34 @@ def indent_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     return event
 
 
+class ForgivingStream(io.TextIOBase):
+    """Writes to a stream, and forgets what it does not take: a full disk under the log must not cost the mail."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Never raises for what the stream cannot do."""
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):
+            return len(text)
+
+    def flush(self) -> None:
+        """Likewise."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return self._stream.isatty()
+
+
 def configure(log: Log, stream: TextIO | None = None) -> None:
     """Set up logging for this process. Repeatable; ``stream`` is standard error unless given."""
-    target = sys.stderr if stream is None else stream
+    target = cast("TextIO", ForgivingStream(sys.stderr if stream is None else stream))
     human = log.format is LogFormat.HUMAN or (log.format is LogFormat.AUTO and target.isatty())
     level = getattr(logging, log.level.value.upper())
     shared: list[Processor] = [

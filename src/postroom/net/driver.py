@@ -63,6 +63,7 @@ class Connection(asyncio.Protocol):
         "_engine",
         "_eof",
         "_failures",
+        "_held",
         "_lost",
         "_paused",
         "_peer",
@@ -99,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._tls_info: TlsInfo | None = None
         self._eof = self._lost = self._woken = self._stop = self._paused = False
         self._writable = True
+        self._held: bytearray | None = None
         self._unread = 0
         self._received = 0
         self._received_at_event = 0
@@ -141,6 +143,10 @@ class Connection(asyncio.Protocol):
             if not data:
                 return
         if self._engine is None:
+            return
+        if self._held is not None:
+            # The client may speak as soon as its side of the handshake is done: the session has yet to tell the engine.
+            self._held += data
             return
         self._received += len(data)
         self._unread += len(data)
@@ -218,6 +224,7 @@ class Connection(asyncio.Protocol):
         if self._received != self._received_at_event:
             raise ConnectionAbortedError("octets in clear behind the command that starts TLS")
         # From here on whatever arrives is ciphertext: the filter is in place before the reply leaves.
+        self._held = bytearray()
         self._tls = TlsFilter(self._service.tls_context(), server=True, alpn=self._service.alpn)
         assert self._engine is not None
         for chunk in self._engine.data_to_send():
@@ -317,6 +324,8 @@ class Connection(asyncio.Protocol):
             if not isinstance(event, Sentinel):
                 self._received_at_event = self._received
                 await self._guard(session, session.handle(event))
+                if self._held is not None:
+                    self._release_held()
                 if engine.output_size > _HIGH_WATER:
                     await self.flush()
                 continue
@@ -335,6 +344,14 @@ class Connection(asyncio.Protocol):
                 return
             else:
                 await self._wait(engine)
+
+    def _release_held(self) -> None:
+        """The session has come back from STARTTLS: what was decrypted meanwhile goes to the engine."""
+        if self._held is not None and self._engine is not None:
+            held, self._held = bytes(self._held), None
+            if held:
+                self._received += len(held)
+                self._engine.receive_data(held)
 
     async def _guard(self, session: Session, work: Awaitable[None]) -> None:
         try:
