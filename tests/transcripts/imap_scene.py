@@ -1,60 +1,136 @@
-r"""An IMAP server for transcripts: one directory, a store of its own for each case, faults on demand.
+"""An IMAP server for transcripts of replies: clients are greeted with PREAUTH, so that cases stay short.
 
-The connection is over TLS unless the case needs ``clear``, ``clear-allowed`` or ``starttls`` (clear, with STARTTLS offered).
-``one-connection`` lets a user have one only; ``limit-1000`` is an APPENDLIMIT of 1,000 octets (otherwise 100,000). Accounts as in
-``pop3_scene``; the clock stands at 15-Nov-2023 12:00:00 +0100. ``given``:
+Every connection is over TLS and belongs to alice@example.org, unless the case needs ``greeting`` (a client that must log in),
+``clear`` (the same without TLS), ``clear-allowed`` or ``no-certificate``. The time stands at 2023-11-14 22:13:20 UTC plus what
+passed. ``given``:
 
-    mail 3                    that many small messages in alice's INBOX
-    mail 3 Sent               ... in another mailbox
-    message text              one message in INBOX, with Python's escapes
-    large 300000              one message of about so many octets
-    mailbox Name              a mailbox of alice's
-    quota 5000                octets
+    mail 3              that many small messages in alice's INBOX, an hour old
+    message text        one message, with Python's escapes
+    nested              a multipart message with a text, an enclosed message and an octet stream
+    large 300000        one message of about so many octets
+    mailbox Work/2024   a mailbox, superior names included
+    quota 5000          octets alice may store
+    limit 1000          APPENDLIMIT
+    one-connection      the second connection of a user is refused
 
-Directives: ``fail method...`` (Unavailable from then on), ``bug method``, ``mend``, ``damage 2`` (UID), ``cut-octets 70000``,
-``slow-octets``, ``cut-log``, ``deliver`` (a message arrives), ``flag 2 \Flagged word`` and ``unflag`` (by UID, as another client would),
-``expunge 2`` (UID), ``drop Name``, ``rename A B``, ``left 2 INBOX`` (so many messages), ``flushed`` (the session has waited for its peer),
-``broken`` (what was said last has no end), ``spools finished aborted`` (how they ended).
+Directives: ``deliver 2`` (messages arrive in INBOX), ``expunge 7`` (UID 7 of INBOX goes, as POP3 would remove it),
+``flag 7 \\Seen`` (as another session would), ``fail fetch append`` (these methods of the store raise Unavailable from then
+on), ``full append`` (StorageFull), ``mend``, ``bug`` (the next access to the store is broken), ``corrupt 20`` (octets of
+messages end there), ``broken`` (drops what was said last).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from postroom.model.account import Account
+from postroom.model.errors import PostroomError, StorageFull, Unavailable
 from postroom.model.flags import FlagChange, SystemFlag
 from postroom.model.ids import AccountId, MailboxId
+from postroom.model.message import NewMessage
 from postroom.model.uidset import UidSet
 from postroom.session.attempts import AttemptLimits, Attempts
 from postroom.session.authentication import Authenticator
 from postroom.session.imap.session import ImapServices, ImapSession, NoLimit
 from postroom.session.transport import Session
+from postroom.store.api import Batch, Column, Delivery, Row
 from postroom.store.directory import Directory
 from postroom.store.engines.memory import MemoryStore
 from postroom.wire.events import Engine
+from postroom.wire.imap.responses import Kind, Untagged
 from postroom.wire.imap.server import ImapServer
-from tests.session.imap.stores import FaultyStore, put, small
+from tests.session.pop3.stores import CutOctets
 from tests.support.inline import InlineExecutor
 from tests.transcripts.harness import Case, FakeClock, FakeTransport
 from tests.transcripts.pop3_scene import TLS
 
-NOON = 1_700_046_000
-"""15-Nov-2023 12:00:00 +0100"""
+NOW = 1_700_000_000
+NESTED = (
+    b"From: Bob <bob@example.org>\r\nTo: alice@example.org\r\nSubject: outer\r\n"
+    b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n'
+    b"preamble\r\n"
+    b"--b\r\nContent-Type: text/plain\r\n\r\nfirst part\r\n"
+    b"--b\r\nContent-Type: message/rfc822\r\n\r\n"
+    b"From: carol@example.org\r\nSubject: inner\r\nMIME-Version: 1.0\r\n"
+    b'Content-Type: multipart/alternative; boundary="c"\r\n\r\n'
+    b"--c\r\nContent-Type: text/plain\r\n\r\ninner text\r\n"
+    b"--c\r\nContent-Type: text/html\r\n\r\n<p>inner</p>\r\n--c--\r\n"
+    b"--b\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\nAAEC\r\n"
+    b"--b--\r\n"
+)
+
+
+def small(number: int) -> bytes:
+    """One of the messages of ``given: mail``."""
+    return f"From: bob@example.org\r\nSubject: number {number}\r\n\r\nHello {number}\r\n".encode()
+
+
+class FailingStore:
+    """A MemoryStore whose methods fail on demand."""
+
+    def __init__(self, inner: MemoryStore) -> None:
+        self.inner = inner
+        self.failing: dict[str, PostroomError] = {}
+        self.bug = False
+        self.octets_end: int | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.inner, name)
+        if name in {"watch", "failed"}:
+            return value
+        if self.bug:
+            self.bug = False
+            raise RuntimeError("a bug in the store")
+        if name in self.failing:
+            raise self.failing[name]
+        return value
+
+    def fetch(
+        self, account: AccountId, mailbox: MailboxId, uids: UidSet, columns: Sequence[Column]
+    ) -> Iterator[list[Row]]:
+        """As the store's, octets cut."""
+        read: Callable[..., Iterator[list[Row]]] = self.__getattr__("fetch")
+        for batch in read(account, mailbox, uids, columns):
+            if self.octets_end is None or Column.OCTETS not in columns:
+                yield batch
+                continue
+            at = list(columns).index(Column.OCTETS)
+            yield [(*row[:at], CutOctets(row[at], self.octets_end), *row[at + 1 :]) for row in batch]
 
 
 class OneConnection:
-    """Fits ``session.imap.session.Connections``."""
+    """Lets every user have one connection."""
 
     def __init__(self) -> None:
-        self.inside: set[tuple[AccountId, str]] = set()
+        self._inside: set[tuple[AccountId, str]] = set()
 
     def enter(self, account: AccountId, address: str) -> bool:
-        if (account, address) in self.inside:
+        """False for the second."""
+        if (account, address) in self._inside:
             return False
-        self.inside.add((account, address))
+        self._inside.add((account, address))
         return True
 
     def leave(self, account: AccountId, address: str) -> None:
-        self.inside.remove((account, address))
+        """Make room."""
+        self._inside.discard((account, address))
+
+
+class PreauthenticatedSession(ImapSession):
+    """A session that need not log in (RFC 3501 §7.1.4)."""
+
+    def __init__(
+        self, transport: FakeTransport, engine: ImapServer, services: ImapServices, user: Account
+    ) -> None:
+        super().__init__(transport, engine, services)
+        self._user = user
+
+    async def begin(self) -> None:
+        """Greet."""
+        self.refresh_security()
+        assert self.admit(self._user)
+        self.engine.send(Untagged(Kind.PREAUTH, "alice"))
 
 
 class ImapScene:
@@ -63,112 +139,105 @@ class ImapScene:
     def __init__(self, case: Case, directory: Directory, clock: FakeClock) -> None:
         self._case = case
         account = directory.account("alice@example.org")
-        bob = directory.account("bob@example.org")
         assert account is not None
-        assert bob is not None
-        self._alice, self._bob = account.id, bob.id
-        self.store = FaultyStore(MemoryStore())
+        self._account = account
+        self._alice: AccountId = account.id
+        self.store = FailingStore(MemoryStore(lambda: NOW))
         self._clock = clock
-        self.executor = InlineExecutor(clock)
-        limits = AttemptLimits(exempt=("192.0.2.0/24",)) if "limits" not in case.needs else AttemptLimits()
-        self._connections = OneConnection()
-        self._services = ImapServices(
-            store=self.store,  # type: ignore[arg-type] - what it does not name goes through
-            authenticator=Authenticator(directory, self.executor, Attempts(limits)),
-            clock=lambda: (NOON + int(clock.now) - 1_000, 60),
-            message_limit=1_000 if "limit-1000" in case.needs else 100_000,
-            connections=self._connections if "one-connection" in case.needs else NoLimit(),
-        )
+        limits = AttemptLimits(exempt=("192.0.2.0/24",))
+        self._authenticator = Authenticator(directory, InlineExecutor(clock), Attempts(limits))
+        self._limit = 1 << 20
+        self._connections: NoLimit | OneConnection = NoLimit()
 
     async def prepare(self) -> None:
-        """Put in place what is given."""
+        """Make what is given."""
         store = self.store.inner
         await store.create_account(self._alice)
-        await store.create_account(self._bob)
         for line in self._case.given:
             kind, _, rest = line.partition(" ")
-            match kind, rest.split():
-                case "mail", [count]:
-                    await self._put("INBOX", *(small(n) for n in range(1, int(count) + 1)))
-                case "mail", [count, mailbox]:
-                    await self._put(mailbox, *(small(n) for n in range(1, int(count) + 1)))
-                case "message", _:
-                    await self._put("INBOX", rest.encode().decode("unicode_escape").encode("latin-1"))
-                case "large", [size]:
-                    text = b"x" * 76 + b"\r\n"
-                    await self._put("INBOX", b"Subject: large\r\n\r\n" + text * (int(size) // len(text)))
-                case "mailbox", _:
+            match kind:
+                case "mail":
+                    await self._deliver([small(n) for n in range(1, int(rest) + 1)])
+                case "message":
+                    await self._deliver([rest.encode().decode("unicode_escape").encode("latin-1")])
+                case "nested":
+                    await self._deliver([NESTED])
+                case "large":
+                    text = b"Subject: large\r\n\r\n" + (b"x" * 76 + b"\r\n") * (int(rest) // 78)
+                    await self._deliver([text])
+                case "mailbox":
                     await store.create_mailbox(self._alice, rest)
-                case "quota", [octets]:
-                    await store.set_quota(self._alice, int(octets))
+                case "quota":
+                    await store.set_quota(self._alice, int(rest))
+                case "limit":
+                    self._limit = int(rest)
+                case "one-connection":
+                    self._connections = OneConnection()
                 case _:
                     raise ValueError(f"{self._case.path}: given: {line}")
 
     def open(self, transport: FakeTransport) -> tuple[Engine[Any], Session]:
         needs = self._case.needs
-        in_clear = needs & {"clear", "clear-allowed", "starttls"}
-        transport.tls = None if in_clear else TLS
+        transport.tls = None if needs & {"clear", "clear-allowed"} else TLS
         transport.cleartext_auth_allowed = "clear-allowed" in needs
-        engine = ImapServer(
-            tls=not in_clear, starttls="starttls" in needs, append_limit=self._services.message_limit
+        engine = ImapServer(starttls="no-certificate" not in needs, append_limit=self._limit)
+        services = ImapServices(
+            self.store,
+            self._authenticator,
+            lambda: (NOW + int(self._clock.now - 1_000), 0),
+            self._limit,
+            self._welcome,
+            self._connections,
         )
-        return engine, ImapSession(transport, engine, self._services)
+        if needs & {"greeting", "clear", "clear-allowed"}:
+            return engine, ImapSession(transport, engine, services)
+        return engine, PreauthenticatedSession(transport, engine, services, self._account)
 
-    async def directive(self, connection: FakeTransport, words: list[str]) -> None:  # noqa: C901 - a table
-        faulty, store = self.store, self.store.inner
+    async def directive(self, connection: FakeTransport, words: list[str]) -> None:
+        store = self.store
         match words:
-            case ["fail", *methods]:
-                faulty.failing.update(methods)
-            case ["bug", method]:
-                faulty.broken.add(method)
+            case ["fail", *names]:
+                store.failing.update({name: Unavailable(private="on demand") for name in names})
+            case ["full", *names]:
+                store.failing.update({name: StorageFull(private="on demand") for name in names})
             case ["mend"]:
-                faulty.failing.clear()
-                faulty.damaged.clear()
-            case ["damage", uid]:
-                faulty.damaged.add(int(uid))
-            case ["cut-octets", end]:
-                faulty.octets_end = int(end)
-            case ["slow-octets"]:
-                faulty.slow_octets = True
-            case ["cut-log"]:
-                faulty.cut_log = True
-            case ["deliver"]:
-                await self._put("INBOX", b"Subject: late\r\n\r\nlate\r\n")
-            case ["flag" | "unflag" as how, uid, *flags]:
-                await self._flag(how == "flag", int(uid), flags)
+                store.failing.clear()
+                store.octets_end = None
+            case ["bug"]:
+                store.bug = True
+            case ["corrupt", offset]:
+                store.octets_end = int(offset)
+            case ["deliver", count]:
+                await self._deliver([small(n) for n in range(1, int(count) + 1)])
             case ["expunge", uid]:
-                await store.expunge(self._alice, self._inbox(), UidSet.of((int(uid),)), only_deleted=False)
-            case ["drop", name]:
-                await store.delete_mailbox(self._alice, name)
-            case ["rename", name, to]:
-                await store.rename_mailbox(self._alice, name, to)
-            case ["left", count, name]:
-                assert store.mailbox(self._alice, name).messages == int(count)
-            case ["flushed"]:
-                assert connection.flushes > 3
+                inbox = store.inner.mailbox(self._alice, "INBOX")
+                await store.inner.expunge(self._alice, inbox.id, UidSet.of((int(uid),)), only_deleted=False)
+            case ["flag", uid, name]:
+                inbox = store.inner.mailbox(self._alice, "INBOX")
+                flag = SystemFlag[name.removeprefix("\\").upper()]
+                await store.inner.store_flags(
+                    self._alice, inbox.id, UidSet.of((int(uid),)), FlagChange.ADD, int(flag)
+                )
             case ["broken"]:
-                assert connection.closed
-                assert not connection.output.endswith(b"\r\n")
                 connection.output.clear()
-            case ["spools", *ended]:
-                assert [spool.ended for spool in faulty.spools] == ended
-            case ["slept", *seconds]:
-                assert self.executor.slept == [float(each) for each in seconds]
             case _:
                 raise ValueError(f"{self._case.path}: @ {words}")
 
     async def close(self) -> None:
-        assert not self._connections.inside, "a connection is still counted"
-        assert all(spool.ended for spool in self.store.spools), "a spool was left open"
+        await self.store.inner.close()
 
-    def _inbox(self) -> MailboxId:
-        return self.store.inner.mailbox(self._alice, "INBOX").id
+    async def _welcome(self, account: Account) -> None:
+        await self.store.create_account(account.id)
 
-    async def _put(self, mailbox: str, *messages: bytes) -> None:
-        await put(self.store.inner, self._alice, mailbox, *messages)
-
-    async def _flag(self, add: bool, uid: int, flags: list[str]) -> None:
-        bits = sum(SystemFlag[flag[1:].upper()] for flag in flags if flag.startswith("\\"))
-        words = tuple(flag for flag in flags if not flag.startswith("\\"))
-        change = FlagChange.ADD if add else FlagChange.REMOVE
-        await self.store.inner.store_flags(self._alice, self._inbox(), UidSet.of((uid,)), change, bits, words)
+    async def _deliver(self, messages: Sequence[bytes]) -> None:
+        store = self.store.inner
+        batch = Batch()
+        for octets in messages:
+            spool = store.spool(len(octets))
+            spool.write(octets)
+            result = await spool.finish()
+            batch.deliveries.append(
+                Delivery(self._alice, NewMessage(result.blob, result.facts, NOW - 3600, 60))
+            )
+        for outcome in await store.deliver(batch):
+            assert not isinstance(outcome, Exception)

@@ -131,6 +131,20 @@ def load_structure(octets: bytes) -> Part:
     return root
 
 
+def message_extent(octets: bytes) -> tuple[int, int, int]:
+    """``header``, ``body`` and ``end`` of the message itself out of ``dump_structure``'s octets, the tree left unread.
+
+    Raises ValueError for anything else.
+    """
+    if octets[:1] not in (b"\1", b"\2"):
+        raise ValueError("not a structure, or of another version")
+    try:
+        fixed = (_FIXED_32 if octets[0] == _MAGIC_32 else _FIXED_64).unpack_from(octets, 1)
+    except struct.error as error:
+        raise ValueError("damaged structure") from error
+    return fixed[0], fixed[1], fixed[2]
+
+
 def _load_part(octets: bytes, pos: int, fixed: struct.Struct) -> tuple[Part, int, int]:
     header, body, end, lines, children, params, kind, subtype, code, other = fixed.unpack_from(octets, pos)
     pos += fixed.size
@@ -167,5 +181,6 @@ __all__ = [
     "find_part",
     "header_fields",
     "load_structure",
+    "message_extent",
     "section_range",
 ]

@@ -5,7 +5,7 @@ Invariants: the size is checked before the client sends a single octet; a messag
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from postroom.model.errors import NoSuchMailbox, PostroomError, QuotaExceeded
 from postroom.model.mailbox import Mailbox
@@ -19,6 +19,10 @@ from postroom.wire.imap.responses import AppendUid, Code, Kind, Tagged, Word
 
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
+
+
+MAX_MESSAGES: Final = 1_000
+"""Of one APPEND: small ones wait in memory for the last (RFC 3502 §4)."""
 
 
 class Appending:
@@ -44,6 +48,9 @@ class Appending:
         size = event.message.size
         if size == 0:
             self._refuse("Empty message: APPEND cancelled", None)
+            return
+        if event.index >= MAX_MESSAGES:
+            self._refuse("Too many messages in one APPEND", Word.LIMIT)
             return
         if size > session.services.message_limit:
             self._refuse("Message is larger than APPENDLIMIT", Word.TOOBIG)
@@ -86,8 +93,10 @@ class Appending:
             code = Word.TRYCREATE if isinstance(error, NoSuchMailbox) else code_of(error)
             session.send(Tagged(tag, Kind.NO, error.public, code))
             return
-        if session.view is not None:
+        try:
             await session.sync.report(expunge=True)
+        except PostroomError:
+            pass  # the messages are stored: this must not be answered with NO
         session.send(Tagged(tag, Kind.OK, "APPEND completed", AppendUid(done.uid_validity, done.uids)))
 
     def abort(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroom.model.account import Account
-from postroom.model.errors import PostroomError
+from postroom.model.errors import PostroomError, Unavailable
 from postroom.session.authentication import (
     EncryptionRequired,
     ExchangeCancelled,
@@ -57,6 +57,7 @@ async def authenticate(session: ImapSession, request: Request) -> None:
     except ExchangeCancelled as error:
         text = "Response is not base64" if malformed else error.public
         session.send(Tagged(request.tag, Kind.BAD, text))
+        session.login_failed()
     except PostroomError as error:
         _refuse(session, request, error)
 
@@ -76,5 +77,9 @@ def _refuse(session: ImapSession, request: Request, error: PostroomError) -> Non
             session.no(request, error.public, Word.PRIVACYREQUIRED)
         case MechanismUnknown():
             session.no(request, error.public, Word.CANNOT)
+        case Unavailable():
+            session.no(request, error.public, code_of(error))
+            return
         case _:
             session.no(request, error.public, code_of(error))
+    session.login_failed()

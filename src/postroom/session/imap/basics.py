@@ -11,7 +11,6 @@ from postroom.wire.imap.responses import (
     CapabilityData,
     Continue,
     EnabledData,
-    HighestModseq,
     IdData,
     Kind,
     NamespaceData,
@@ -61,19 +60,8 @@ async def enable(session: ImapSession, request: Request) -> None:
     enabled = tuple(name for name in command.names if name in ENABLEABLE)
     session.send(EnabledData(enabled))
     if enabled:
-        enable_condstore(session)
+        session.sync.enable_condstore()
     await session.finish(request, "ENABLE completed")
-
-
-def enable_condstore(session: ImapSession) -> None:
-    """From now on MODSEQ is reported with flag changes (RFC 7162 §3.1); tells the HIGHESTMODSEQ of the open mailbox once."""
-    if session.sync.condstore:
-        return
-    session.sync.condstore = True
-    view = session.view
-    if view is not None:
-        highest = session.store.mailbox_by_id(view.account, view.mailbox).highest_modseq
-        session.send(Untagged(Kind.OK, "Highest", HighestModseq(highest)))
 
 
 async def idle(session: ImapSession, request: Request) -> None:
@@ -81,8 +69,7 @@ async def idle(session: ImapSession, request: Request) -> None:
     # Subscribe before the look, so that nothing falls between the two.
     session.start_idling(request.tag)
     session.send(Continue("idling"))
-    if session.view is not None:
-        await session.sync.report(expunge=True)
+    await session.sync.report(expunge=True)
 
 
 async def starttls(session: ImapSession, request: Request) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from postroom.model.errors import NoSuchMailbox
 from postroom.model.mailbox import INBOX, SEPARATOR, Mailbox
@@ -18,15 +19,30 @@ if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
 
 
+_FLUSH_AT: Final = 1 << 16
+_OPTION_WORDS: Final = {ListSelect.SUBSCRIBED: "SUBSCRIBED", ListSelect.SPECIAL_USE: "SPECIAL-USE"}
+
+
 @dataclass(slots=True)
 class _Name:
-    """One name of the hierarchy: a mailbox, or None for a name that is only subscribed or only has inferiors."""
+    """One name of the hierarchy: a mailbox, or None for a name that is only subscribed or only has inferiors.
+
+    ``below`` are the inferior names that are subscribed or have a special use.
+    """
 
     name: str
     mailbox: Mailbox | None
     subscribed: bool
     children: bool = False
-    subscribed_below: bool = False
+    below: list[_Name] = field(default_factory=list)
+
+    def selected(self, select: ListSelect) -> bool:
+        """Whether it meets the selection options (RFC 5258 §3.1, RFC 6154 §2)."""
+        if select & ListSelect.SUBSCRIBED and not self.subscribed:
+            return False
+        if select & ListSelect.SPECIAL_USE:
+            return self.mailbox is not None and self.mailbox.special_use is not None
+        return True
 
 
 def _hierarchy(session: ImapSession) -> list[_Name]:
@@ -38,10 +54,12 @@ def _hierarchy(session: ImapSession) -> list[_Name]:
     for subscribed in session.store.subscriptions(account):
         names.setdefault(subscribed, _Name(subscribed, None, True)).subscribed = True
     for found in list(names.values()):
+        marked = found.subscribed or (found.mailbox is not None and found.mailbox.special_use is not None)
         for above in superior_names(found.name):
             upper = names.setdefault(above, _Name(above, None, False))
             upper.children = upper.children or found.mailbox is not None
-            upper.subscribed_below = upper.subscribed_below or found.subscribed
+            if marked:
+                upper.below.append(found)
     return sorted(names.values(), key=lambda one: (one.name != INBOX, one.name))
 
 
@@ -54,25 +72,43 @@ async def list_mailboxes(session: ImapSession, request: Request) -> None:
         session.send(ListData(("\\Noselect",), SEPARATOR, ""))
         await session.finish(request, "LIST completed")
         return
+    if StatusItem.HIGHESTMODSEQ in command.status:
+        session.sync.enable_condstore()
     patterns = [Pattern(command.reference, pattern) for pattern in command.patterns if pattern]
-    select = command.select
+
+    def named(found: _Name) -> bool:
+        return any(pattern.matches(found.name) for pattern in patterns)
+
     for found in _hierarchy(session):
-        if not any(pattern.matches(found.name) for pattern in patterns):
+        if not named(found):
             continue
-        childinfo = ("SUBSCRIBED",) if select & ListSelect.RECURSIVEMATCH and found.subscribed_below else None
-        if select & ListSelect.SUBSCRIBED:
-            if not found.subscribed and childinfo is None:
-                continue
-        elif found.mailbox is None:
-            # A name with inferiors only appears when nothing below it would show it: the store keeps such names itself.
+        # Without selection by subscription, what does not exist is not there (RFC 5258 §3.1).
+        selected = found.selected(command.select) and (
+            found.mailbox is not None or bool(command.select & ListSelect.SUBSCRIBED)
+        )
+        childinfo = _child_info(found, command.select, selected, named)
+        if not selected and childinfo is None:
             continue
-        if select & ListSelect.SPECIAL_USE and (found.mailbox is None or found.mailbox.special_use is None):
-            continue
-        attributes = _attributes(found, command)
-        session.send(ListData(attributes, SEPARATOR, found.name, childinfo))
+        session.send(ListData(_attributes(found, command), SEPARATOR, found.name, childinfo))
         if command.status and found.mailbox is not None and found.mailbox.selectable:
             session.send(_status(session, found.mailbox, command.status))
+        if session.engine.output_size > _FLUSH_AT:
+            await session.relieve()
     await session.finish(request, "LIST completed")
+
+
+def _child_info(
+    found: _Name, select: ListSelect, selected: bool, named: Callable[[_Name], bool]
+) -> tuple[str, ...] | None:
+    """CHILDINFO (RFC 5258 §3.5): some inferior name meets the selection options. A name that does not meet them itself is
+    only shown for the sake of an inferior that is not shown."""
+    if not select & ListSelect.RECURSIVEMATCH:
+        return None
+    inferiors = [one for one in found.below if one.selected(select)]
+    if not inferiors or (not selected and all(named(one) for one in inferiors)):
+        return None
+    options = (ListSelect.SUBSCRIBED, ListSelect.SPECIAL_USE)
+    return tuple(_OPTION_WORDS[option] for option in options if select & option)
 
 
 def _attributes(found: _Name, command: List) -> tuple[str, ...]:
@@ -103,7 +139,7 @@ async def lsub(session: ImapSession, request: Request) -> None:
         if found.subscribed:
             selectable = found.mailbox is None or found.mailbox.selectable
             session.send(ListData(() if selectable else ("\\Noselect",), SEPARATOR, found.name, lsub=True))
-        elif found.subscribed_below and command.pattern.endswith("%"):
+        elif any(one.subscribed for one in found.below) and command.pattern.endswith("%"):
             session.send(ListData(("\\Noselect",), SEPARATOR, found.name, lsub=True))
     await session.finish(request, "LSUB completed")
 
@@ -116,7 +152,7 @@ async def status(session: ImapSession, request: Request) -> None:
     if not mailbox.selectable:
         raise NoSuchMailbox("Mailbox cannot be selected")
     if StatusItem.HIGHESTMODSEQ in command.items:
-        session.sync.condstore = True
+        session.sync.enable_condstore()
     session.send(_status(session, mailbox, command.items))
     await session.finish(request, "STATUS completed")
 
@@ -144,7 +180,10 @@ def _value(session: ImapSession, mailbox: Mailbox, item: StatusItem) -> int | No
 
 
 def _recent(session: ImapSession, mailbox: Mailbox) -> int:
-    """Messages that no session has been told of as \\Recent yet."""
+    """In the selected mailbox what is \\Recent here, elsewhere what no session has been told of as \\Recent yet."""
+    view = session.view
+    if view is not None and view.mailbox == mailbox.id:
+        return view.recent_count()
     if mailbox.recent_from >= mailbox.uid_next or not mailbox.messages:
         return 0
     if mailbox.recent_from <= 1:

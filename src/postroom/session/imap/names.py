@@ -33,46 +33,41 @@ def checked(name: str) -> str:
 class Pattern:
     """A LIST pattern: ``*`` matches anything, ``%`` anything without the separator (RFC 3501 §6.3.8)."""
 
-    __slots__ = ("_pieces", "text")
+    __slots__ = ("_final", "_literal", "_percents", "_places", "_stars", "text")
 
     def __init__(self, reference: str, pattern: str) -> None:
         """The reference is put in front of the pattern. Raises InvalidName for one that is too long."""
         self.text = normalise_name(reference + pattern)
         if len(self.text) > MAX_PATTERN:
             raise InvalidName("Pattern too long")
-        # Neighbouring wildcards mean no more than the strongest of them: without this `%*%*%*...` would cost much.
-        pieces: list[str] = []
+        # Each place of the pattern is a bit, and a set of places reached is a number. Of neighbouring wildcards only the
+        # strongest is kept: so one shift is enough to step over those that match nothing.
+        pieces = ""
         for char in self.text:
             if char in "*%" and pieces and pieces[-1] in "*%":
                 if char == "*":
-                    pieces[-1] = "*"
+                    pieces = pieces[:-1] + "*"
                 continue
-            pieces.append(char)
-        self._pieces = pieces
+            pieces += char
+        self._places: dict[str, int] = {}
+        for at, char in enumerate(pieces):
+            self._places[char] = self._places.get(char, 0) | 1 << at
+        self._stars = self._places.pop("*", 0)
+        self._percents = self._places.pop("%", 0)
+        self._final = 1 << len(pieces)
+        self._literal = None if self._stars or self._percents else pieces
 
     def matches(self, name: str) -> bool:
-        """Whether the whole name matches; the set of reached positions is carried along, so nothing is tried twice."""
-        pieces = self._pieces
-        reached = self._skip({0})
+        """Whether the whole name matches."""
+        if self._literal is not None:
+            return name == self._literal
+        places, stars = self._places.get, self._stars
+        wild = stars | self._percents
+        reached = 1 | (wild & 1) << 1
         for char in name:
-            step: set[int] = set()
-            for at in reached:
-                if at == len(pieces):
-                    continue
-                piece = pieces[at]
-                if piece == "*" or (piece == "%" and char != SEPARATOR):
-                    step.add(at)
-                elif piece == char:
-                    step.add(at + 1)
-            if not step:
+            stay = stars if char == SEPARATOR else wild
+            reached = (reached & stay) | (reached & places(char, 0)) << 1
+            if not reached:
                 return False
-            reached = self._skip(step)
-        return len(pieces) in reached
-
-    def _skip(self, reached: set[int]) -> set[int]:
-        """Also what is reached by letting wildcards match nothing."""
-        for at in list(reached):
-            while at < len(self._pieces) and self._pieces[at] in "*%":
-                at += 1
-                reached.add(at)
-        return reached
+            reached |= (reached & wild) << 1
+        return bool(reached & self._final)

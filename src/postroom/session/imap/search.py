@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from postroom.model import search as criteria
 from postroom.model.ids import Modseq
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from postroom.session.imap.view import View
 
 
+_PIECE: Final = 20_000
+"""Numbers written at a time."""
+_FLUSH_AT: Final = 1 << 18
+
+
 async def search(session: ImapSession, request: Request) -> None:
     """SEARCH and UID SEARCH."""
     command = request.command
@@ -36,54 +41,70 @@ async def search(session: ImapSession, request: Request) -> None:
     view = session.view
     assert view is not None
     session.sync.with_uid = command.uid
-    wants_modseq = mentions_modseq(command.key)
-    if wants_modseq:
-        session.sync.condstore = True
+    about_modseq = mentions_modseq(command.key)
+    if about_modseq:
+        session.sync.enable_condstore()
     now, _ = session.services.clock()
     criterion = translate(command.key, view, now)
-    number_of = view.numberer()
     # What came after the last report has no number yet, and what is to be reported as gone is gone.
-    uids = [
-        uid for uid in await session.store.search(view.account, view.mailbox, criterion) if number_of(uid)
-    ]
-    numbers = uids if command.uid else [number_of(uid) for uid in uids]
+    uids = view.known(await session.store.search(view.account, view.mailbox, criterion))
+    numbers = uids if command.uid else view.numbers(uids)
     if command.returns is None:
-        modseq = _highest(session, view, uids) if wants_modseq and uids else None
-        session.send(SearchData(tuple(numbers), modseq))
+        modseq = await _highest(session, view, UidSet.of(uids)) if about_modseq and uids else None
+        await _send_all(session, numbers, modseq)
     else:
-        session.send(_extended(session, view, request, numbers, uids))
+        session.send(await _extended(session, view, request, uids, numbers))
     await session.finish(request, "SEARCH completed")
 
 
-def _extended(
-    session: ImapSession, view: View, request: Request, numbers: list[int], uids: list[int]
+async def _send_all(session: ImapSession, numbers: Sequence[int], modseq: Modseq | None) -> None:
+    """SEARCH with every number: a long list is written in pieces."""
+    if len(numbers) <= _PIECE:
+        session.send(SearchData(tuple(numbers), modseq))
+        return
+    session.engine.write(b"* SEARCH")
+    for first in range(0, len(numbers), _PIECE):
+        session.engine.write((" " + " ".join(map(str, numbers[first : first + _PIECE]))).encode("ascii"))
+        await session.relieve(_FLUSH_AT)
+    session.engine.write(b"\r\n" if modseq is None else b" (MODSEQ %d)\r\n" % modseq)
+
+
+async def _extended(
+    session: ImapSession, view: View, request: Request, uids: Sequence[int], numbers: Sequence[int]
 ) -> EsearchData:
     command = request.command
     assert isinstance(command, Search)
     wanted = command.returns or SearchReturn.ALL
     modseq = None
-    if numbers and mentions_modseq(command.key):
-        # RFC 7162 §3.1.5: of MIN and MAX alone the modseq concerns just those messages.
-        relevant: Iterable[int] = uids
+    if uids and mentions_modseq(command.key):
+        relevant = UidSet.of(uids)
         if not wanted & (SearchReturn.ALL | SearchReturn.COUNT):
+            # RFC 7162 §3.1.5: of MIN and MAX alone the modseq concerns just those messages.
             ends = [uids[0]] if wanted & SearchReturn.MIN else []
-            relevant = ends + ([uids[-1]] if wanted & SearchReturn.MAX else [])
-        modseq = _highest(session, view, relevant)
+            relevant = UidSet.of(ends + ([uids[-1]] if wanted & SearchReturn.MAX else []))
+        modseq = await _highest(session, view, relevant)
     return EsearchData(
         request.tag,
         command.uid,
         min=numbers[0] if numbers and wanted & SearchReturn.MIN else None,
         max=numbers[-1] if numbers and wanted & SearchReturn.MAX else None,
-        all=UidSet.of(numbers) if numbers and wanted & SearchReturn.ALL else None,
+        all=_set_of(numbers) if numbers and wanted & SearchReturn.ALL else None,
         count=len(numbers) if wanted & SearchReturn.COUNT else None,
         modseq=modseq,
     )
 
 
-def _highest(session: ImapSession, view: View, uids: Iterable[int]) -> Modseq | None:
+def _set_of(rising: Sequence[int]) -> UidSet:
+    if rising[-1] - rising[0] == len(rising) - 1:
+        return UidSet([(rising[0], rising[-1])])
+    return UidSet.of(rising)
+
+
+async def _highest(session: ImapSession, view: View, uids: UidSet) -> Modseq | None:
     highest = 0
-    for batch in session.store.fetch(view.account, view.mailbox, UidSet.of(uids), (Column.MODSEQ,)):
-        highest = max(highest, *(row[0] for row in batch))
+    for batch in session.store.fetch(view.account, view.mailbox, uids, (Column.MODSEQ,)):
+        highest = max(highest, max((row[0] for row in batch), default=0))
+        await session.relieve(_FLUSH_AT)
     return Modseq(highest) if highest else None
 
 

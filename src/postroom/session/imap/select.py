@@ -6,9 +6,10 @@ sequence number is told when it can be known without reading all UIDs (RFC 3501 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from postroom.model.errors import NoSuchMailbox
+from postroom.model.errors import NoSuchMailbox, Unavailable
+from postroom.model.ids import Modseq
 from postroom.model.mailbox import Mailbox
 from postroom.model.uidset import UidSet
 from postroom.session.imap.names import canonical
@@ -35,35 +36,56 @@ if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
 
 
+_LOOK_UP: Final = 10_000
+"""Messages in a mailbox with holes up to which the first unseen one is given its number."""
+
+
 async def select(session: ImapSession, request: Request) -> None:
     """SELECT and EXAMINE."""
     command = request.command
     assert isinstance(command, Select | Examine)
     was_open = session.view is not None
     leave(session)
-    if was_open and session.sync.condstore:
+    if was_open:
+        # RFC 7162 §3.2.11: whether or not the client knows CONDSTORE.
         session.send(Untagged(Kind.OK, "Previous mailbox closed", Word.CLOSED))
     account = session.account_id
-    modseq = session.store.modseq(account)
-    mailbox = session.store.mailbox(account, canonical(command.mailbox))
+    modseq, mailbox = _row_as_of(session, canonical(command.mailbox))
     if not mailbox.selectable:
         raise NoSuchMailbox("Mailbox cannot be selected")
     read_only = isinstance(command, Examine)
-    if read_only or mailbox.recent_from >= mailbox.uid_next:
-        recent = (mailbox.recent_from, mailbox.uid_next)
-    else:
-        recent = await session.store.claim_recent(account, mailbox.id)
-    claimed = UidSet([(recent[0], recent[1] - 1)]) if recent[0] < recent[1] else UidSet()
-    view = View(session.store, account, mailbox, modseq=modseq, read_only=read_only, recent=claimed)
+    recent = await _recent(session, mailbox, read_only=read_only)
+    view = View(session.store, account, mailbox, modseq=modseq, read_only=read_only, recent=recent)
     session.view = view
     if command.condstore:
-        session.sync.condstore = True
+        session.sync.condstore = True  # HIGHESTMODSEQ is among what follows
     _announce(session, view, mailbox)
     session.ok(
         request,
         f"{'EXAMINE' if read_only else 'SELECT'} completed",
         Word.READ_ONLY if read_only else Word.READ_WRITE,
     )
+
+
+def _row_as_of(session: ImapSession, name: str) -> tuple[Modseq, Mailbox]:
+    """A mailbox with its counters, and a modseq at which they were these. Another process may write between two reads."""
+    store, account = session.store, session.account_id
+    while True:
+        modseq = store.modseq(account)
+        mailbox = store.mailbox(account, name)
+        if mailbox.highest_modseq <= modseq:
+            return modseq, mailbox
+
+
+async def _recent(session: ImapSession, mailbox: Mailbox, *, read_only: bool) -> UidSet:
+    """What is \\Recent here: taken away from later sessions unless this one only reads (RFC 3501 §2.3.2)."""
+    first, end = mailbox.recent_from, mailbox.uid_next
+    if not read_only and first < end:
+        try:
+            first, end = await session.store.claim_recent(session.account_id, mailbox.id)
+        except Unavailable:
+            return UidSet()  # while nothing can be written, mail can still be read
+    return UidSet([(first, end - 1)]) if first < end else UidSet()
 
 
 def _announce(session: ImapSession, view: View, mailbox: Mailbox) -> None:
@@ -90,11 +112,10 @@ def _first_unseen(session: ImapSession, view: View, mailbox: Mailbox) -> int:
     uid = session.store.first_unseen(view.account, view.mailbox)
     if uid is None:
         return 0
-    # Without holes below it (as in most mailboxes) a UID and its number differ by what was before the first message.
-    without_holes = mailbox.uid_next - 1 == mailbox.messages
-    if without_holes:
+    # Without holes (as in most mailboxes) a UID is its own number.
+    if mailbox.uid_next - 1 == mailbox.messages:
         return uid
-    return view.number(uid) if mailbox.messages <= 10_000 else 0
+    return view.number(uid) if mailbox.messages <= _LOOK_UP else 0
 
 
 def leave(session: ImapSession) -> None:
@@ -107,10 +128,12 @@ async def close(session: ImapSession, request: Request) -> None:
     """CLOSE: removes what is marked \\Deleted, silently."""
     view = session.view
     assert view is not None
-    if not view.read_only and not view.removed:
-        found = session.store.mailbox_by_id(view.account, view.mailbox)
-        if found.deleted:
-            await session.store.expunge(view.account, view.mailbox)
+    if not view.read_only:
+        try:
+            if session.store.mailbox_by_id(view.account, view.mailbox).deleted:
+                await session.store.expunge(view.account, view.mailbox)
+        except NoSuchMailbox:
+            pass  # deleted by somebody else: nothing is left to expunge
     leave(session)
     session.ok(request, "CLOSE completed")
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from postroom.model.account import Account
 from postroom.model.errors import PostroomError
@@ -24,11 +24,13 @@ from postroom.session.authentication import Authenticator
 from postroom.session.imap.append import Appending
 from postroom.session.imap.errors import code_of
 from postroom.session.imap.sync import Synchroniser
-from postroom.session.imap.view import BadSequence, View
+from postroom.session.imap.table import HANDLERS
+from postroom.session.imap.turn import Turn
+from postroom.session.imap.view import BadSequence, OutOfStep, View
 from postroom.session.transport import Transport
 from postroom.store.api import MailStore
 from postroom.wire.imap import events
-from postroom.wire.imap.commands import Idle, StatusItem
+from postroom.wire.imap.commands import Idle
 from postroom.wire.imap.responses import CapabilityCode, Code, Kind, Response, Tagged, Untagged, Word
 from postroom.wire.imap.server import ImapServer
 from postroom.wire.imap.table import capabilities
@@ -72,6 +74,9 @@ class ImapServices:
     connections: Connections = NoLimit()
 
 
+MAX_FAILED_LOGINS: Final = 3
+"""Of one connection."""
+
 Handler = Callable[["ImapSession", events.Request], Awaitable[None]]
 
 
@@ -80,6 +85,7 @@ class ImapSession:
 
     __slots__ = (
         "_counted",
+        "_failed_logins",
         "_idle_tag",
         "_unsubscribe",
         "account",
@@ -104,6 +110,7 @@ class ImapSession:
         self._idle_tag: bytes | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._counted = False
+        self._failed_logins = 0
 
     # --- Session
 
@@ -124,11 +131,19 @@ class ImapSession:
         except PostroomError as error:
             self._drop_append()
             self._refuse_current(error)
+        except OutOfStep:
+            self._give_up_view()
 
     async def woken(self) -> None:
         """While idling, tell what has changed (RFC 2177 §3)."""
-        if self._idle_tag is not None and self.view is not None:
+        if self._idle_tag is None:
+            return
+        try:
             await self.sync.report(expunge=True)
+        except PostroomError:
+            return  # the slow timer looks again
+        except OutOfStep:
+            self._give_up_view()
 
     async def shutting_down(self) -> None:
         """BYE."""
@@ -202,6 +217,12 @@ class ImapSession:
         self.account = account
         return True
 
+    def login_failed(self) -> None:
+        """After the answer to a login that failed: the third ends the connection (threats: guessing of passwords)."""
+        self._failed_logins += 1
+        if self._failed_logins >= MAX_FAILED_LOGINS:
+            self.engine.send(Untagged(Kind.BYE, "Too many failed logins"))
+
     def start_idling(self, tag: bytes) -> None:
         """From now on changes are reported as they happen."""
         self._idle_tag = tag
@@ -217,32 +238,46 @@ class ImapSession:
             self._unsubscribe()
             self._unsubscribe = None
 
-    def appendlimit_value(self, item: StatusItem) -> int | None:
-        """What STATUS says for APPENDLIMIT (RFC 7889 §3.3)."""
-        return self.services.message_limit if item is StatusItem.APPENDLIMIT else None
-
     # --- inside
 
     async def _request(self, request: events.Request) -> None:
-        from postroom.session.imap.table import HANDLERS
-
         try:
             await HANDLERS[type(request.command)](self, request)
         except PostroomError as error:
             await self._report_before(request)
-            code = code_of(error)
-            self.no(request, error.public, code)
+            self.no(request, error.public, code_of(error))
         except BadSequence:
             self.bad(request, "No message has such a number")
+        except OutOfStep:
+            self._give_up_view()
 
     async def finish(self, request: events.Request, text: str, code: Code | None = None) -> None:
         """Report what has changed, then the tagged OK."""
         await self._report_before(request)
         self.ok(request, text, code)
 
+    async def refuse(self, request: events.Request, text: str, code: Code | None = None) -> None:
+        """Report what has changed, then the tagged NO."""
+        await self._report_before(request)
+        self.no(request, text, code)
+
+    async def relieve(self, above: int = 0) -> None:
+        """In the middle of a long answer: others have their turn; with more than ``above`` octets waiting, they are sent and
+        the peer is waited for. Raises ConnectionError: what was promised to the peer cannot be taken back."""
+        if self.engine.output_size > above:
+            try:
+                await self.transport.flush()
+            except PostroomError as error:
+                raise ConnectionAbortedError(f"stored octets cannot be read: {error.private}") from error
+        await Turn()
+
     async def _report_before(self, request: events.Request) -> None:
-        if self.view is not None and self.engine.current_tag is not None:
+        if self.view is None or self.engine.current_tag is None:
+            return
+        try:
             await self.sync.report(expunge=request.spec.expunge and not isinstance(request.command, Idle))
+        except PostroomError:
+            return  # what the command did stands, whether or not the store can say what else happened; the next one reports
 
     async def _other_event(self, event: Any) -> None:
         match event:
@@ -264,8 +299,7 @@ class ImapSession:
                 self._drop_append()
             case events.IdleDone(tag, valid):
                 self.stop_idling()
-                if self.view is not None:
-                    await self.sync.report(expunge=True)
+                await self.sync.report(expunge=True)
                 if valid:
                     self.engine.send(Tagged(tag, Kind.OK, "IDLE ended"))
                 else:
@@ -273,6 +307,12 @@ class ImapSession:
             case _:
                 # AuthResponse and AuthCancelled are taken inside the exchange (authenticate.py).
                 raise AssertionError(f"event out of place: {type(event).__name__}")
+
+    def _give_up_view(self) -> None:
+        """Sequence numbers mean nothing any more: the client must connect and select anew."""
+        self.engine.send(
+            Untagged(Kind.BYE, "Mailbox has changed too much, select it again", Word.UNAVAILABLE)
+        )
 
     def _refuse_current(self, error: PostroomError) -> None:
         tag = self.engine.current_tag

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroom.model.change import FlagState
 from postroom.model.ids import Modseq
 from postroom.model.uidset import UidSet
-from postroom.store.api import Column
+from postroom.store.api import FlagsStored
 from postroom.wire.imap.commands import Store
 from postroom.wire.imap.events import Request
-from postroom.wire.imap.fetch import flags_line, uid_modseq_line
+from postroom.wire.imap.fetch import uid_modseq_line
 from postroom.wire.imap.responses import Modified, Word
 from postroom.wire.imap.values.sequence import SequenceSet
 
@@ -26,24 +25,24 @@ async def store(session: ImapSession, request: Request) -> None:
     view = session.view
     assert view is not None
     if view.read_only:
-        session.no(request, "Mailbox is read-only", Word.CANNOT)
+        await session.refuse(request, "Mailbox is read-only", Word.CANNOT)
         return
     session.sync.with_uid = command.uid
     if command.unchanged_since is not None:
-        session.sync.condstore = True
+        session.sync.enable_condstore()
     uids = view.resolve(command.numbers, uid=command.uid)
     if not uids:
         await session.finish(request, "STORE completed")
         return
+    # What others did before is told first, so that silence about this change hides nothing else.
+    await session.sync.report(expunge=False)
     since = None if command.unchanged_since is None else Modseq(command.unchanged_since)
     done = await session.store.store_flags(
         view.account, view.mailbox, uids, command.change, command.flags.system, command.flags.keywords, since
     )
     if command.flags.keywords:
         session.sync.announce_keywords()
-    _report(session, view, command, done.changed, uids)
-    if done.changed:
-        session.sync.own_change(done.modseq)
+    await _tell(session, view, command, done, uids)
     if done.refused:
         code = Modified(_numbers(view, done.refused, uid=command.uid))
         await session.finish(request, "Conditional STORE failed for some", code)
@@ -51,63 +50,31 @@ async def store(session: ImapSession, request: Request) -> None:
         await session.finish(request, "STORE completed")
 
 
-def _report(session: ImapSession, view: View, command: Store, changed: list[FlagState], uids: UidSet) -> None:
-    """Without .SILENT the new flags of all that was named; with it only what CONDSTORE wants (RFC 7162 §3.1.3)."""
-    number_of = view.numberer()
-    condstore = session.sync.condstore
-    lines: list[bytes] = []
-    if command.silent:
-        if condstore:
-            for state in changed:
-                number = number_of(state.uid)
-                if number:
-                    lines.append(uid_modseq_line(number, state.uid, state.modseq))
-        session.engine.write(b"".join(lines))
+async def _tell(session: ImapSession, view: View, command: Store, done: FlagsStored, uids: UidSet) -> None:
+    """Without .SILENT the new flags of all that were named; with it only what CONDSTORE wants (RFC 7162 §3.1.3). The flags of
+    those that UNCHANGEDSINCE refused are told in any case, so that the client need not ask."""
+    sync = session.sync
+    if not command.silent:
+        if done.changed:
+            sync.own_change(done.modseq)
+        await sync.send_states(done.changed, with_uid=command.uid)
+        had_them = uids - UidSet.of([state.uid for state in done.changed])
+        if had_them:
+            await sync.send_states(sync.states(view, had_them), with_uid=command.uid)
         return
-    for state in changed:
-        number = number_of(state.uid)
-        if number:
-            lines.append(
-                flags_line(
-                    number,
-                    state.flags,
-                    state.keywords,
-                    view.is_recent(state.uid),
-                    state.uid if command.uid or condstore else 0,
-                    state.modseq if condstore else 0,
-                )
+    if done.changed and done.modseq == view.modseq + 1:
+        # Otherwise somebody else's change may lie in between, and to tell too much is better than too little.
+        sync.own_change(done.modseq)
+        if sync.condstore:
+            number = view.numberer()
+            await sync.send_lines(
+                uid_modseq_line(number(state.uid), state.uid, state.modseq) for state in done.changed
             )
-    unchanged = uids - UidSet.of(state.uid for state in changed)
-    if unchanged:
-        lines.extend(_present_flags(session, view, command, unchanged))
-    session.engine.write(b"".join(lines))
-
-
-def _present_flags(session: ImapSession, view: View, command: Store, uids: UidSet) -> list[bytes]:
-    """The flags of messages that had them already: the client asked and is told (RFC 3501 §6.4.6)."""
-    columns = (Column.UID, Column.FLAGS, Column.KEYWORDS, Column.MODSEQ)
-    number_of = view.numberer()
-    condstore = session.sync.condstore
-    lines: list[bytes] = []
-    for batch in session.store.fetch(view.account, view.mailbox, uids, columns):
-        for uid, flags, keywords, modseq in batch:
-            number = number_of(uid)
-            if number:
-                lines.append(
-                    flags_line(
-                        number,
-                        flags,
-                        tuple(keywords.split(" ")) if keywords else (),
-                        view.is_recent(uid),
-                        uid if command.uid or condstore else 0,
-                        modseq if condstore else 0,
-                    )
-                )
-    return lines
+    if done.refused:
+        await sync.send_states(sync.states(view, done.refused), with_uid=command.uid)
 
 
 def _numbers(view: View, refused: UidSet, *, uid: bool) -> SequenceSet:
     if uid:
         return SequenceSet.of(refused)
-    number_of = view.numberer()
-    return SequenceSet.of(UidSet.of(number for number in map(number_of, refused) if number))
+    return SequenceSet.of(UidSet.of(view.numbers(list(refused))))

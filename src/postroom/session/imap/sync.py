@@ -1,25 +1,41 @@
 """Reports to the client what has changed in the selected mailbox: EXPUNGE, EXISTS, RECENT, FETCH (RFC 3501 §7.3, §7.4).
 
 Invariants: after a report the view stands at the modseq that was read, except for withheld EXPUNGEs; a flag change that the
-client itself asked to be silent about is not told again.
+client itself asked to be silent about is not told again. A mailbox that was deleted looks empty from then on, and commands
+on its messages answer NO [NONEXISTENT].
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from postroom.model.change import FlagState
-from postroom.model.ids import Modseq
+from postroom.model.errors import NoSuchMailbox, PostroomError
+from postroom.model.ids import MAX_UID, Modseq
 from postroom.model.uidset import UidSet
+from postroom.store.api import Column
 from postroom.wire.imap.fetch import flags_line
-from postroom.wire.imap.responses import Exists, FlagsData, Kind, PermanentFlags, RecentCount, Untagged
+from postroom.wire.imap.responses import (
+    Exists,
+    FlagsData,
+    HighestModseq,
+    Kind,
+    PermanentFlags,
+    RecentCount,
+    Untagged,
+)
 from postroom.wire.imap.values.flags import ReportedFlags
 
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
+    from postroom.session.imap.view import View
 
-SYSTEM_FLAGS = 31
+SYSTEM_FLAGS: Final = 31
 """All five settable system flags."""
+_LINES: Final = 2_000
+"""Short responses written between two looks at how much waits."""
 
 
 class Synchroniser:
@@ -37,6 +53,18 @@ class Synchroniser:
         """Flag changes under this modseq are known to the client already (or are not to be told)."""
         self._own.add(modseq)
 
+    def enable_condstore(self) -> None:
+        """From now on MODSEQ is reported with flag changes; the first time, HIGHESTMODSEQ of the open mailbox is told, as far
+        as its changes have been (RFC 7162 §3.1)."""
+        if self.condstore:
+            return
+        self.condstore = True
+        session = self._session
+        view = session.view
+        if view is not None and not view.removed:
+            highest = session.store.mailbox_by_id(view.account, view.mailbox).highest_modseq
+            session.send(Untagged(Kind.OK, "Highest", HighestModseq(min(highest, view.modseq))))
+
     async def report(self, *, expunge: bool) -> None:
         """Send what has changed since the last report; EXPUNGE only if it is allowed now."""
         session = self._session
@@ -45,29 +73,30 @@ class Synchroniser:
             return
         if expunge and view.withheld:
             withheld, view.withheld = view.withheld, UidSet()
-            self._send_expunges(withheld)
-        if session.store.modseq(view.account) == view.modseq or view.removed:
+            await self._send_expunges(view, withheld)
+        if view.removed or session.store.modseq(view.account) == view.modseq:
             return
         changes = session.store.changes(view.account, view.mailbox, view.modseq)
         if changes.removed:
-            view.removed = True
-            # Reads with the UIDs that were announced, before the picture is emptied.
-            self._withhold_or_send(UidSet([(1, 0xFFFFFFFF)]), expunge)
+            await self._mailbox_gone(view, expunge=expunge)
             return
         if not changes.complete:
-            self._reload(expunge)
+            await self._compare(view, expunge=expunge)
             return
-        # UIDs must be those of the old modseq: load them before it moves, if there is anything to take out.
         if changes.gone:
-            _ = view.uids
+            try:
+                _ = view.uids  # those of the old modseq: to be loaded before it moves
+                row = session.store.mailbox_by_id(view.account, view.mailbox)
+            except NoSuchMailbox:
+                await self._mailbox_gone(view, expunge=expunge)
+                return
+            if not row.selectable or row.uid_validity != view.uid_validity:
+                await self._mailbox_gone(view, expunge=expunge)
+                return
         view.modseq = changes.modseq
-        if changes.gone:
-            self._withhold_or_send(changes.gone, expunge)
-        if changes.added and view.add(changes.added):
-            await self._claim_recent()
-            session.send(Exists(view.count))
-            session.send(RecentCount(view.recent_count()))
-        self._send_flags(changes.flags, changes.added)
+        await self._withhold_or_send(view, changes.gone, expunge=expunge)
+        await self._send_added(view, changes.added)
+        await self._send_flags(view, changes.flags, changes.added)
         self._own.clear()
 
     def announce_keywords(self) -> None:
@@ -75,7 +104,10 @@ class Synchroniser:
         session = self._session
         view = session.view
         assert view is not None
-        found = session.store.mailbox_by_id(view.account, view.mailbox)
+        try:
+            found = session.store.mailbox_by_id(view.account, view.mailbox)
+        except PostroomError:
+            return  # told with the next change; flags are not lost for it
         if found.keywords == view.keywords:
             return
         view.keywords = found.keywords
@@ -89,73 +121,96 @@ class Synchroniser:
                 )
             )
 
-    def _withhold_or_send(self, gone: UidSet, expunge: bool) -> None:
+    async def send_states(self, states: Iterable[FlagState], *, with_uid: bool) -> None:
+        """FETCH with the flags of each, and MODSEQ for those who know it; waits when much is unread."""
         view = self._session.view
         assert view is not None
+        number_of, recent, condstore = view.numberer(), view.recent, self.condstore
+        numbered = ((number_of(state.uid), state) for state in states)
+        await self.send_lines(
+            flags_line(
+                number,
+                state.flags,
+                state.keywords,
+                state.uid in recent,
+                state.uid if with_uid or condstore else 0,
+                state.modseq if condstore else 0,
+            )
+            for number, state in numbered
+            if number
+        )
+
+    def states(self, view: View, uids: UidSet) -> Iterator[FlagState]:
+        """The flags of messages as they are now."""
+        columns = (Column.UID, Column.FLAGS, Column.KEYWORDS, Column.MODSEQ)
+        for batch in self._session.store.fetch(view.account, view.mailbox, uids, columns):
+            for uid, flags, keywords, modseq in batch:
+                yield FlagState(uid, flags, tuple(keywords.split(" ")) if keywords else (), modseq)
+
+    async def send_lines(self, lines: Iterable[bytes]) -> None:
+        """Many short untagged responses; waits when much is unread, and lets others have their turn."""
+        source = iter(lines)
+        while some := list(islice(source, _LINES)):
+            self._session.engine.write(b"".join(some))
+            if len(some) == _LINES:
+                await self._session.relieve()
+
+    async def _withhold_or_send(self, view: View, gone: UidSet, *, expunge: bool) -> None:
+        if not gone:
+            return
         if expunge:
-            self._send_expunges(gone)
+            await self._send_expunges(view, gone)
         else:
             view.withheld = view.withheld | gone
 
-    def _send_expunges(self, gone: UidSet) -> None:
-        session = self._session
-        assert session.view is not None
-        numbers = session.view.remove(gone)
-        if numbers:
-            session.engine.write(b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers]))
+    async def _mailbox_gone(self, view: View, *, expunge: bool) -> None:
+        view.removed = True
+        await self._withhold_or_send(view, UidSet([(1, MAX_UID)]), expunge=expunge)
 
-    def _send_flags(self, states: list[FlagState], added: UidSet) -> None:
-        session = self._session
-        view = session.view
-        assert view is not None
-        own = self._own
-        number_of = view.numberer()
-        lines: list[bytes] = []
-        new_words = False
-        known = {word.lower() for word in view.keywords}
-        for state in states:
-            if state.modseq in own or state.uid in added:
-                continue
-            number = number_of(state.uid)
-            if not number:
-                continue
-            if state.keywords and not new_words:
-                new_words = any(word.lower() not in known for word in state.keywords)
-            lines.append(
-                flags_line(
-                    number,
-                    state.flags,
-                    state.keywords,
-                    view.is_recent(state.uid),
-                    state.uid if self.with_uid or self.condstore else 0,
-                    state.modseq if self.condstore else 0,
-                )
-            )
-        if new_words:
-            self.announce_keywords()
-        if lines:
-            session.engine.write(b"".join(lines))
+    async def _send_expunges(self, view: View, gone: UidSet) -> None:
+        numbers = view.remove_all() if view.removed else view.remove(gone)
+        await self.send_lines(b"* %d EXPUNGE\r\n" % number for number in numbers)
 
-    async def _claim_recent(self) -> None:
-        session = self._session
-        view = session.view
-        assert view is not None
-        if view.read_only:
+    async def _send_added(self, view: View, added: UidSet) -> None:
+        if not added or not view.add(added):
             return
-        first, end = await session.store.claim_recent(view.account, view.mailbox)
+        await self._claim_recent(view)
+        self._session.send(Exists(view.count))
+        self._session.send(RecentCount(view.recent_count()))
+
+    async def _send_flags(self, view: View, states: list[FlagState], added: UidSet) -> None:
+        own = self._own
+        known = {word.lower() for word in view.keywords}
+        if any(word.lower() not in known for state in states for word in state.keywords):
+            self.announce_keywords()
+        told = [state for state in states if state.modseq not in own and state.uid not in added]
+        await self.send_states(told, with_uid=self.with_uid)
+
+    async def _claim_recent(self, view: View) -> None:
+        store = self._session.store
+        try:
+            if view.read_only:
+                row = store.mailbox_by_id(view.account, view.mailbox)
+                first, end = row.recent_from, row.uid_next
+            else:
+                first, end = await store.claim_recent(view.account, view.mailbox)
+        except PostroomError:
+            return  # EXISTS matters more than \Recent
         if first < end:
             view.recent |= UidSet([(first, end - 1)])
 
-    def _reload(self, expunge: bool) -> None:
-        """The log no longer reaches back to the view: compare the sets instead."""
+    async def _compare(self, view: View, *, expunge: bool) -> None:
+        """The log no longer reaches back to the view: compare the sets instead, and tell all flags anew."""
         session = self._session
-        view = session.view
-        assert view is not None
-        before = UidSet.of(view.uids)
         modseq = session.store.modseq(view.account)
-        now = UidSet.of(session.store.uids(view.account, view.mailbox))
+        try:
+            before = UidSet.of(view.uids)
+            now = UidSet.of(session.store.uids(view.account, view.mailbox))
+        except NoSuchMailbox:
+            await self._mailbox_gone(view, expunge=expunge)
+            return
         view.modseq = modseq
-        self._withhold_or_send(before - now, expunge)
-        if view.add(now - before):
-            session.send(Exists(view.count))
-            session.send(RecentCount(view.recent_count()))
+        await self._withhold_or_send(view, before - now, expunge=expunge)
+        await self._send_added(view, now - before)
+        await self.send_states(self.states(view, before & now), with_uid=self.with_uid)
+        self._own.clear()

@@ -1,36 +1,43 @@
 """The selected mailbox as one session sees it: sequence numbers, what has been announced, what must still be.
 
 Invariants:
-- The session's picture is the mailbox as it was at ``modseq``, less nothing, plus nothing, except for UIDs that have gone
-  since and whose EXPUNGE could not be sent yet (``withheld``): those keep their sequence numbers.
-- Opening is O(1): UIDs are loaded when a number first has to be translated, as of the modseq that was announced.
+- The session's picture is the mailbox as it was at ``modseq``, plus UIDs that have gone since and whose EXPUNGE could not be
+  sent yet (``withheld``): those keep their sequence numbers.
+- ``count`` is what the client was told by EXISTS, less what it was told by EXPUNGE.
+- Opening is O(1): UIDs are loaded when a number first has to be translated, as of the modseq that was announced. A picture
+  without holes is kept as a range.
 - A range of sequence numbers becomes a range of UIDs without listing them: between two UIDs of the picture there are only
   UIDs of the picture or UIDs that no longer exist.
 
-It must not know: responses, the wire.
+It must not know: responses.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from postroom.model.ids import AccountId, MailboxId, Modseq
 from postroom.model.mailbox import Mailbox
-from postroom.model.uidset import UidSet
+from postroom.model.uidset import Range, UidSet
 from postroom.store.api import MailStore
-from postroom.wire.imap.values.sequence import SequenceSet
+from postroom.wire.imap.values.sequence import STAR, SequenceSet
 
 
 class BadSequence(Exception):
     """A sequence number that no message has."""
 
 
+class OutOfStep(Exception):
+    """The store no longer knows which messages the client was told of: too much has changed since."""
+
+
 class View:
     """One selected mailbox. ``recent`` holds the UIDs that are \\Recent in this session (and maybe some that are gone)."""
 
     __slots__ = (
+        "_last",
         "_store",
         "_uids",
         "account",
@@ -38,7 +45,6 @@ class View:
         "keywords",
         "mailbox",
         "modseq",
-        "name",
         "read_only",
         "recent",
         "removed",
@@ -56,97 +62,178 @@ class View:
         read_only: bool,
         recent: UidSet,
     ) -> None:
-        """``modseq`` is the account's, read before ``mailbox`` was: changes in between are then seen again, not missed."""
+        """``modseq`` is the account's, read before ``mailbox`` was. When the mailbox has changed in between, the row is its
+        state at its own highest modseq: commits come in the order of modseqs."""
         self._store = store
-        self._uids: array[int] | None = None
+        self._uids: array[int] | range | None = None
+        self._last = mailbox.uid_next - 1
         self.account = account
         self.mailbox: MailboxId = mailbox.id
-        self.name = mailbox.name
         self.uid_validity = mailbox.uid_validity
         self.keywords = mailbox.keywords
         self.read_only = read_only
-        self.modseq = modseq
+        self.modseq = max(modseq, mailbox.highest_modseq)
         self.count = mailbox.messages
         self.recent = recent
         self.withheld = UidSet()
         self.removed = False
 
     @property
-    def uids(self) -> array[int]:
-        """UIDs by sequence number (index 0 is number 1); loaded when first needed."""
+    def uids(self) -> Sequence[int]:
+        """UIDs by sequence number (index 0 is number 1); loaded when first needed. Raises NoSuchMailbox, OutOfStep."""
+        return self._loaded()
+
+    def _loaded(self) -> array[int] | range:
         if self._uids is None:
-            self._uids = self._store.uids(self.account, self.mailbox, self.modseq)
-            self.count = len(self._uids)
+            loaded = self._store.uids(self.account, self.mailbox, self.modseq)
+            if len(loaded) != self.count:
+                raise OutOfStep
+            self._uids = _compact(loaded)
         return self._uids
 
     def number(self, uid: int) -> int:
         """The sequence number of a UID, 0 when it is not in the picture."""
-        uids = self.uids
-        if not uids:
-            return 0
-        guess = uid - uids[0]
-        if 0 <= guess < len(uids) and uids[guess] == uid:
-            return guess + 1
+        uids = self._loaded()
         at = bisect_left(uids, uid)
         return at + 1 if at < len(uids) and uids[at] == uid else 0
 
     def numberer(self) -> Callable[[int], int]:
-        """A fast ``number`` for many UIDs in a row."""
-        uids = self.uids
-        if uids and uids[-1] - uids[0] == len(uids) - 1:
-            first, last = uids[0], uids[-1]
-            return lambda uid: uid - first + 1 if first <= uid <= last else 0
-        return self.number
+        """A ``number`` for UIDs that are asked for mostly in rising order."""
+        uids = self._loaded()
+        if isinstance(uids, range):
+            before = uids.start - 1
+            return lambda uid: uid - before if uid in uids else 0
+        count, at = len(uids), 0
+
+        def number(uid: int) -> int:
+            nonlocal at
+            if at >= count or uids[at] != uid:
+                at = bisect_left(uids, uid)
+                if at >= count or uids[at] != uid:
+                    return 0
+            at += 1
+            return at
+
+        return number
+
+    def numbers(self, found: Sequence[int]) -> Sequence[int]:
+        """The sequence numbers of rising UIDs; those not in the picture have none and are left out."""
+        uids = self._loaded()
+        if isinstance(uids, range):
+            within = found[bisect_left(found, uids.start) : bisect_left(found, uids.stop)]
+            if within and within[-1] - within[0] == len(within) - 1:
+                return range(within[0] - uids.start + 1, within[-1] - uids.start + 2)
+            before = uids.start - 1
+            return [uid - before for uid in within]
+        number = self.numberer()
+        return [place for place in map(number, found) if place]
+
+    def known(self, found: Sequence[int]) -> Sequence[int]:
+        """Of rising UIDs those in the picture."""
+        uids = self._loaded()
+        if isinstance(uids, range):
+            return found[bisect_left(found, uids.start) : bisect_left(found, uids.stop)]
+        number = self.numberer()
+        return [uid for uid in found if number(uid)]
 
     def resolve(self, numbers: SequenceSet, *, uid: bool) -> UidSet:
-        """The UIDs meant by a set of UIDs or of sequence numbers. Raises BadSequence for a number that is not there."""
-        uids = self.uids
+        """The UIDs meant by a set of UIDs or of sequence numbers. Raises BadSequence for a number that is not there.
+
+        ``n:*`` with n beyond the end means the last message (RFC 3501 §6.4.8, §9 seq-range); in an empty mailbox nothing.
+        """
+        uids = self._loaded()
         if uid:
             if not uids:
                 return UidSet()
             return numbers.resolve(uids[-1]) & UidSet([(uids[0], uids[-1])])
-        wanted = numbers.resolve(len(uids))
-        if not wanted:
-            return UidSet()
-        if wanted.last > len(uids):
-            raise BadSequence
-        return UidSet([(uids[first - 1], uids[last - 1]) for first, last in wanted.ranges])
+        count = len(uids)
+        ranges: list[Range] = []
+        for low, high in numbers.ranges:
+            if STAR in (low, high):
+                if not count:
+                    continue
+                low, high = min(low or high or count, count), count
+            elif max(low, high) > count:
+                raise BadSequence
+            elif low > high:
+                low, high = high, low
+            ranges.append((uids[low - 1], uids[high - 1]))
+        return UidSet(ranges)
 
     def recent_count(self) -> int:
         """How many messages are \\Recent here."""
         if not self.recent or not self.count:
             return 0
-        uids = self.uids
-        return sum(bisect_right(uids, last) - bisect_left(uids, first) for first, last in self.recent.ranges)
-
-    def is_recent(self, uid: int) -> bool:
-        """Whether a UID is \\Recent here."""
-        return uid in self.recent
+        ranges = self.recent.ranges
+        if len(ranges) == 1 and ranges[0][0] <= 1 and ranges[0][1] >= self._last:
+            return self.count  # all of them, without loading any
+        uids = self._loaded()
+        return sum(bisect_right(uids, last) - bisect_left(uids, first) for first, last in ranges)
 
     def add(self, added: UidSet) -> int:
         """New messages at the end of the picture; returns how many were not in it."""
-        if self._uids is None:
-            self.count += len(added)
-            return len(added)
-        uids = self._uids
-        last = uids[-1] if uids else 0
-        fresh = [uid for uid in added if uid > last]
-        uids.extend(fresh)
-        self.count = len(uids)
-        return len(fresh)
+        fresh = added - UidSet([(1, self._last)]) if self._last else added
+        if not fresh:
+            return 0
+        self._last = fresh.last
+        if self._uids is not None:
+            self._uids = _joined(self._uids, fresh)
+        more = len(fresh)
+        self.count += more
+        return more
 
     def remove(self, gone: UidSet) -> list[int]:
         """Take UIDs out of the picture; returns their sequence numbers, falling, ready to be reported one after another."""
-        uids = self.uids
-        indices: list[int] = []
+        uids = self._loaded()
+        cuts: list[tuple[int, int]] = []
         for first, last in gone.ranges:
             low, high = bisect_left(uids, first), bisect_right(uids, last)
-            indices.extend(range(low, high))
-        if indices:
-            leaving = set(indices)
-            if len(leaving) == len(uids):
-                self._uids = array("I")
-            else:
-                self._uids = array("I", [uid for at, uid in enumerate(uids) if at not in leaving])
-            self.count = len(self._uids)
-        return [at + 1 for at in reversed(indices)]
+            if low < high:
+                cuts.append((low, high))
+        if not cuts:
+            return []
+        self._uids = _without(uids, cuts)
+        self.count = len(self._uids)
+        return [number for low, high in reversed(cuts) for number in range(high, low, -1)]
+
+    def remove_all(self) -> range:
+        """Empty the picture of a mailbox that is gone; returns all sequence numbers, falling."""
+        numbers = range(self.count, 0, -1)
+        self._uids = range(1, 1)
+        self.count = 0
+        return numbers
+
+
+def _compact(uids: array[int]) -> array[int] | range:
+    if not uids:
+        return range(1, 1)
+    if uids[-1] - uids[0] == len(uids) - 1:
+        return range(uids[0], uids[-1] + 1)
+    return uids
+
+
+def _joined(uids: array[int] | range, fresh: UidSet) -> array[int] | range:
+    """``uids`` with higher ones behind them."""
+    if isinstance(uids, range):
+        if len(fresh.ranges) == 1 and (not uids or uids.stop == fresh.first):
+            return range(uids.start if uids else fresh.first, fresh.last + 1)
+        uids = array("I", uids)
+    uids.extend(fresh)
+    return uids
+
+
+def _without(uids: array[int] | range, cuts: list[tuple[int, int]]) -> array[int] | range:
+    """``uids`` without the given slices of indices, which rise. Linear, whole slices at a time."""
+    if isinstance(uids, range) and len(cuts) == 1:
+        low, high = cuts[0]
+        if low == 0:
+            return uids[high:]
+        if high == len(uids):
+            return uids[:low]
+    kept = array("I")
+    at = 0
+    for low, high in cuts:
+        kept.extend(uids[at:low])
+        at = high
+    kept.extend(uids[at:])
+    return _compact(kept)

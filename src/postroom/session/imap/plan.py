@@ -1,0 +1,152 @@
+"""The plan of a FETCH: its items turned once into columns of the store, a template and column writers.
+
+Purpose: the cost of a row. A batch of rows is turned into columns (``zip``), each item gives a column of values, and one
+``template % values`` a row makes the response: no call of ours per row and item. Items that are ready in the store
+(ENVELOPE, BODYSTRUCTURE, sizes) cost nothing but the copy.
+
+It must not know: sessions, sequence numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from postroom.model.uidset import UidSet
+from postroom.session.imap.sections import SectionReader
+from postroom.store.api import Column, Row
+from postroom.wire.imap.fetch import section_label
+from postroom.wire.imap.values.dates import write_date_time
+from postroom.wire.imap.values.flags import WRITTEN, write_flags
+from postroom.wire.imap.values.sections import BodySection, FetchAtt, FetchItem, Section, SectionText
+
+Columns = Sequence[Sequence[Any]]
+"""The columns of a batch, in the order of ``FetchPlan.columns``."""
+Values = Callable[[Columns], Iterable[Any]]
+"""Gives one value a row."""
+
+_WHOLE: Final = {
+    FetchAtt.RFC822: Section(),
+    FetchAtt.RFC822_HEADER: Section(text=SectionText.HEADER),
+    FetchAtt.RFC822_TEXT: Section(text=SectionText.TEXT),
+}
+_PLAIN: Final = {
+    FetchAtt.UID: (b"UID %d", Column.UID),
+    FetchAtt.MODSEQ: (b"MODSEQ (%d)", Column.MODSEQ),
+    FetchAtt.RFC822_SIZE: (b"RFC822.SIZE %d", Column.SIZE),
+    FetchAtt.ENVELOPE: (b"ENVELOPE %b", Column.ENVELOPE),
+    FetchAtt.BODY: (b"BODY %b", Column.BODY),
+    FetchAtt.BODYSTRUCTURE: (b"BODYSTRUCTURE %b", Column.BODYSTRUCTURE),
+}
+
+
+def sets_seen(items: Iterable[FetchItem]) -> bool:
+    """Whether an item implies \\Seen (RFC 3501 §6.4.5)."""
+    return any(
+        not item.peek if isinstance(item, BodySection) else item in (FetchAtt.RFC822, FetchAtt.RFC822_TEXT)
+        for item in items
+    )
+
+
+class FetchPlan:
+    """What one FETCH needs and how rows become responses. ``recent`` are the UIDs to be shown as \\Recent."""
+
+    __slots__ = ("_at", "_fragments", "_recent", "_values", "columns", "sections", "template")
+
+    def __init__(self, items: Sequence[FetchItem], recent: UidSet) -> None:
+        self.columns: list[Column] = []
+        self._at: dict[Column, int] = {}
+        self._recent = recent
+        self._fragments: list[bytes] = []
+        self._values: list[Values] = []
+        self.sections: list[SectionReader] = []
+        self.column(Column.UID)
+        for item in items:
+            self._add(item)
+        self.template = b"* %d FETCH (" + b" ".join(self._fragments) + (b"" if self.sections else b")\r\n")
+        """With sections the response is not closed: they follow."""
+
+    def column(self, column: Column) -> int:
+        """Where the column stands in a row; added if it is not asked for yet."""
+        if column not in self._at:
+            self._at[column] = len(self.columns)
+            self.columns.append(column)
+        return self._at[column]
+
+    @property
+    def bare(self) -> bool:
+        """Whether there is nothing but sections."""
+        return not self._fragments
+
+    def responses(self, rows: Sequence[Row], numbers: Iterable[int]) -> Iterable[bytes]:
+        """The responses for rows with these sequence numbers, one each; open-ended when there are sections."""
+        columns = list(zip(*rows, strict=True))
+        values = [column(columns) for column in self._values]
+        return map(self.template.__mod__, zip(numbers, *values, strict=True))
+
+    def _add(self, item: FetchItem) -> None:
+        if isinstance(item, BodySection):
+            self._add_section(item.section, item.partial, section_label(item))
+        elif item in _WHOLE:
+            self._add_section(_WHOLE[item], None, item.value.encode("ascii"))
+        elif item is FetchAtt.FLAGS:
+            self._fragments.append(b"FLAGS (%b)")
+            self._values.append(
+                flag_values(self.column(Column.FLAGS), self.column(Column.KEYWORDS), self._recent)
+            )
+        elif item is FetchAtt.INTERNALDATE:
+            self._fragments.append(b"INTERNALDATE %b")
+            self._values.append(date_values(self.column(Column.INTERNAL_DATE), self.column(Column.ZONE)))
+        else:
+            fragment, column = _PLAIN[item]
+            self._fragments.append(fragment)
+            self._values.append(_given(self.column(column)))
+
+    def _add_section(self, section: Section, partial: tuple[int, int] | None, label: bytes) -> None:
+        octets = self.column(Column.OCTETS)
+        whole = not section.part and section.text is SectionText.ALL
+        structure = None if whole else self.column(Column.STRUCTURE)
+        self.sections.append(SectionReader(section, partial, label, octets, structure))
+
+
+def _given(at: int) -> Values:
+    return lambda columns: columns[at]
+
+
+def flag_values(flags: int, keywords: int, recent: UidSet) -> Values:
+    """The flags of each row, without their parentheses; ``flags`` and ``keywords`` are places in ``Columns``."""
+    written: dict[tuple[int, str], bytes] = {(bits, ""): words for bits, words in enumerate(WRITTEN)}
+
+    def write(bits: int, words: str) -> bytes:
+        found = written.get((bits, words))
+        if found is None:
+            found = written[bits, words] = write_flags(bits, tuple(words.split(" ")))
+        return found
+
+    def values(columns: Columns) -> Iterable[bytes]:
+        return map(write, columns[flags], columns[keywords])
+
+    def recent_values(columns: Columns) -> Iterable[bytes]:
+        for uid, bits, words in zip(columns[0], columns[flags], columns[keywords], strict=True):
+            if uid in recent:
+                yield write_flags(bits, tuple(words.split(" ")) if words else (), recent=True)
+            else:
+                yield write(bits, words)
+
+    return recent_values if recent else values
+
+
+def date_values(seconds: int, zone: int) -> Values:
+    """INTERNALDATE of each row, with its quotes. Neighbours often share a day: its words are made once."""
+    days: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+
+    def write(moment: int, east: int) -> bytes:
+        day, rest = divmod(moment + east * 60, 86_400)
+        found = days.get((day, east))
+        if found is None:
+            midnight = write_date_time(day * 86_400 - east * 60, east)  # "dd-mon-yyyy hh:mm:ss +zzzz"
+            found = days[day, east] = midnight[:13], midnight[21:]
+        minutes, second = divmod(rest, 60)
+        return b"%b%02d:%02d:%02d%b" % (found[0], minutes // 60, minutes % 60, second, found[1])
+
+    return lambda columns: map(write, columns[seconds], columns[zone])
