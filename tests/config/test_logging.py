@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -109,6 +110,22 @@ def test_tracebacks_cannot_pass_for_events(kind: LogFormat) -> None:
         assert [json.loads(line)["event"] for line in lines] == ["bug", "bug"]
     else:
         assert sum(not line.startswith("    ") for line in lines) == 2
+
+
+@pytest.mark.parametrize("kind", [LogFormat.HUMAN, LogFormat.JSON])
+def test_a_log_that_cannot_be_written_stops_nothing(kind: LogFormat) -> None:
+    """A full disk under the log must not cost the mail."""
+
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    configure(Log(format=kind), Full())
+    structlog.get_logger().info("lost", user="anna@example.test")
+    logging.getLogger("asyncio").warning("lost")
 
 
 @given(st.text())
