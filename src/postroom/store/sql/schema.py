@@ -7,6 +7,7 @@ Invariants:
 - ``content`` alone belongs to the shard as a whole: octets (or the name of their file) with their facts, never changed, written
   in order of arrival, so that a message to a hundred recipients is kept once and a delivery touches few pages (10 KB of log
   for a 4 KB message; 18 KB with the facts clustered by account, which spared a cold reader only two reads in three).
+- ``content.id`` is never given twice: the full-text index goes by it.
 - Counters of ``mailbox`` and ``account`` equal a recount of ``entry``.
 - ``content_share`` and ``message_share`` count references only where there is more than one, so that the usual message costs
   no row there and no large row is written again when a reference comes or goes. A queued message is a reference, too, to
@@ -72,7 +73,7 @@ _V1: Final = (
         PRIMARY KEY (account, mailbox, folded)
     ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE content (
-        id INTEGER PRIMARY KEY,
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
         size INTEGER NOT NULL,
         file TEXT,
         sent INTEGER,
