@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from typing import Final
 
 import structlog
 
@@ -25,6 +26,9 @@ from postroom.store.directory import Directory
 from postroom.wire.output import Chunk
 
 _log = structlog.get_logger("postroom.queue")
+
+_PATIENCE: Final = 660.0
+"""Longer than any wait of ``queue.sending``, which has a deadline for each reply (RFC 5321 §4.5.3.2)."""
 
 _SECURITY = {
     TlsMode.NONE: Security.NONE,
@@ -86,7 +90,9 @@ class NetworkDialer:
         tls = None
         if smarthost.security is Security.IMPLICIT:
             tls = client_context(self._settings.queue.smarthost.certificate_authorities)
-        return BoundConnection(await dial(smarthost.host, smarthost.port, tls=tls), self._settings)
+        return BoundConnection(
+            await dial(smarthost.host, smarthost.port, tls=tls, patience=_PATIENCE), self._settings
+        )
 
 
 class Outgoing:

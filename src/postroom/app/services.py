@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -127,13 +128,6 @@ class Services:
             self.provisioner.welcome,
             UserConnections(limits.imap_connections_per_user),
         )
-        self._makers: dict[ListenerProtocol, SessionMaker] = {
-            ListenerProtocol.SMTP: self._smtp_maker(InboundSession),
-            ListenerProtocol.SUBMISSION: self._smtp_maker(SubmissionSession),
-            ListenerProtocol.LMTP: self._smtp_maker(LmtpSession),
-            ListenerProtocol.POP3: self._make_pop3,
-            ListenerProtocol.IMAP: self._make_imap,
-        }
 
     @property
     def hostname(self) -> str:
@@ -152,7 +146,7 @@ class Services:
         limits = self._settings.limits
         service = Service(
             ServiceSettings(str(protocol), str(listener.tls), _ALPN[protocol], _REFUSALS[protocol], networks),
-            self._with_tls(protocol, listener.tls),
+            self._maker(protocol, listener.tls),
             loop=self._loop,
             counter=self._counter,
             meter=self._metrics,
@@ -215,14 +209,16 @@ class Services:
             queue_changed=self.outgoing.wake,
         )
 
-    def _smtp_maker(self, kind: type[SmtpSession]) -> SessionMaker:
+    def _smtp_maker(self, kind: type[SmtpSession], *, starttls: bool) -> SessionMaker:
+        service = replace(self._smtp, starttls=starttls)
+
         def make(connection: Connection) -> tuple[Engine[Any], Session]:
-            session = kind(self._smtp, connection)
+            session = kind(service, connection)
             return session.engine, session
 
         return make
 
-    def _make_pop3(self, connection: Connection) -> tuple[Engine[Any], Session]:
+    def _make_pop3(self, connection: Connection, starttls: bool) -> tuple[Engine[Any], Session]:
         limits = self._settings.limits
         engine = Pop3Server(
             limits=Pop3Limits(
@@ -234,11 +230,11 @@ class Services:
                 idle_time=float(limits.pop3_idle),
             )
         )
-        return engine, Pop3Session(connection, engine, self._store, self._authenticator)
+        return engine, Pop3Session(connection, engine, self._store, self._authenticator, stls=starttls)
 
-    def _make_imap(self, connection: Connection) -> tuple[Engine[Any], Session]:
+    def _make_imap(self, connection: Connection, starttls: bool) -> tuple[Engine[Any], Session]:
         engine = ImapServer(
-            starttls=True,
+            starttls=starttls,
             append_limit=self._imap.message_limit,
             login_time=float(self._settings.limits.before_auth),
             idle_time=float(self._settings.limits.imap_idle),
@@ -247,8 +243,20 @@ class Services:
         )
         return engine, ImapSession(connection, engine, self._imap)
 
-    def _with_tls(self, protocol: ListenerProtocol, _tls: TlsMode) -> SessionMaker:
-        return self._makers[protocol]
+    def _maker(self, protocol: ListenerProtocol, tls: TlsMode) -> SessionMaker:
+        """What makes the sessions of a listener; STARTTLS is announced only where the listener has it."""
+        upgrade = tls is TlsMode.STARTTLS
+        match protocol:
+            case ListenerProtocol.SMTP:
+                return self._smtp_maker(InboundSession, starttls=upgrade)
+            case ListenerProtocol.SUBMISSION:
+                return self._smtp_maker(SubmissionSession, starttls=upgrade)
+            case ListenerProtocol.LMTP:
+                return self._smtp_maker(LmtpSession, starttls=upgrade)
+            case ListenerProtocol.POP3:
+                return lambda connection: self._make_pop3(connection, upgrade)
+            case ListenerProtocol.IMAP:
+                return lambda connection: self._make_imap(connection, upgrade)
 
 
 def _most_connections() -> int:

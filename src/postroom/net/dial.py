@@ -19,6 +19,7 @@ from postroom.wire.output import BlobSlice, Chunk
 
 _PIECE: Final = 1 << 16
 _UNREAD_LIMIT: Final = 1 << 18
+_CONNECT_SECONDS: Final = 60.0
 
 
 class ClientConnection(asyncio.Protocol):
@@ -168,10 +169,10 @@ class ClientConnection(asyncio.Protocol):
 async def dial(
     host: str, port: int, *, tls: ssl.SSLContext | None = None, patience: float = 60.0
 ) -> ClientConnection:
-    """Open a connection; with ``tls`` the handshake comes first. Raises Unavailable."""
+    """Open a connection, within a minute at most; with ``tls`` the handshake comes first. Raises Unavailable."""
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(min(patience, _CONNECT_SECONDS)):
             _, connection = await loop.create_connection(lambda: ClientConnection(host, patience), host, port)
     except (OSError, TimeoutError) as error:
         raise Unavailable(private=f"connecting to {host}:{port}: {_why(error)}") from error
