@@ -141,7 +141,7 @@ class ImapScene:
         account = directory.account("alice@example.org")
         assert account is not None
         self._account = account
-        self._alice: AccountId = account.id
+        self.alice: AccountId = account.id
         self.store = FailingStore(MemoryStore(lambda: NOW))
         self._clock = clock
         limits = AttemptLimits(exempt=("192.0.2.0/24",))
@@ -152,7 +152,7 @@ class ImapScene:
     async def prepare(self) -> None:
         """Make what is given."""
         store = self.store.inner
-        await store.create_account(self._alice)
+        await store.create_account(self.alice)
         for line in self._case.given:
             kind, _, rest = line.partition(" ")
             match kind:
@@ -166,9 +166,9 @@ class ImapScene:
                     text = b"Subject: large\r\n\r\n" + (b"x" * 76 + b"\r\n") * (int(rest) // 78)
                     await self._deliver([text])
                 case "mailbox":
-                    await store.create_mailbox(self._alice, rest)
+                    await store.create_mailbox(self.alice, rest)
                 case "quota":
-                    await store.set_quota(self._alice, int(rest))
+                    await store.set_quota(self.alice, int(rest))
                 case "limit":
                     self._limit = int(rest)
                 case "one-connection":
@@ -210,13 +210,13 @@ class ImapScene:
             case ["deliver", count]:
                 await self._deliver([small(n) for n in range(1, int(count) + 1)])
             case ["expunge", uid]:
-                inbox = store.inner.mailbox(self._alice, "INBOX")
-                await store.inner.expunge(self._alice, inbox.id, UidSet.of((int(uid),)), only_deleted=False)
+                inbox = store.inner.mailbox(self.alice, "INBOX")
+                await store.inner.expunge(self.alice, inbox.id, UidSet.of((int(uid),)), only_deleted=False)
             case ["flag", uid, name]:
-                inbox = store.inner.mailbox(self._alice, "INBOX")
+                inbox = store.inner.mailbox(self.alice, "INBOX")
                 flag = SystemFlag[name.removeprefix("\\").upper()]
                 await store.inner.store_flags(
-                    self._alice, inbox.id, UidSet.of((int(uid),)), FlagChange.ADD, int(flag)
+                    self.alice, inbox.id, UidSet.of((int(uid),)), FlagChange.ADD, int(flag)
                 )
             case ["broken"]:
                 connection.output.clear()
@@ -237,7 +237,7 @@ class ImapScene:
             spool.write(octets)
             result = await spool.finish()
             batch.deliveries.append(
-                Delivery(self._alice, NewMessage(result.blob, result.facts, NOW - 3600, 60))
+                Delivery(self.alice, NewMessage(result.blob, result.facts, NOW - 3600, 60))
             )
         for outcome in await store.deliver(batch):
             assert not isinstance(outcome, Exception)

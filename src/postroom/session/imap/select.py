@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from postroom.model.errors import NoSuchMailbox, Unavailable
-from postroom.model.ids import Modseq
 from postroom.model.mailbox import Mailbox
 from postroom.model.uidset import UidSet
 from postroom.session.imap.names import canonical
@@ -50,7 +49,8 @@ async def select(session: ImapSession, request: Request) -> None:
         # RFC 7162 §3.2.11: whether or not the client knows CONDSTORE.
         session.send(Untagged(Kind.OK, "Previous mailbox closed", Word.CLOSED))
     account = session.account_id
-    modseq, mailbox = _row_as_of(session, canonical(command.mailbox))
+    modseq = session.store.modseq(account)
+    mailbox = session.store.mailbox(account, canonical(command.mailbox))
     if not mailbox.selectable:
         raise NoSuchMailbox("Mailbox cannot be selected")
     read_only = isinstance(command, Examine)
@@ -65,16 +65,6 @@ async def select(session: ImapSession, request: Request) -> None:
         f"{'EXAMINE' if read_only else 'SELECT'} completed",
         Word.READ_ONLY if read_only else Word.READ_WRITE,
     )
-
-
-def _row_as_of(session: ImapSession, name: str) -> tuple[Modseq, Mailbox]:
-    """A mailbox with its counters, and a modseq at which they were these. Another process may write between two reads."""
-    store, account = session.store, session.account_id
-    while True:
-        modseq = store.modseq(account)
-        mailbox = store.mailbox(account, name)
-        if mailbox.highest_modseq <= modseq:
-            return modseq, mailbox
 
 
 async def _recent(session: ImapSession, mailbox: Mailbox, *, read_only: bool) -> UidSet:
