@@ -93,6 +93,7 @@ format: venv ## rewrite the sources in the project's format
 docs: venv ## write the generated pages of docs/ anew
 	$(BIN)/python -m postroom.config.reference --write docs/configuration.md
 	$(BIN)/python -m postroom.cli.reference --write docs/cli.md
+	$(BIN)/python -m postroom.cli.protocols --write docs/protocols.md
 
 bench: venv ## measure, as a table and as JSON (BENCH_ARGS=)
 	$(BIN)/python -m bench $(BENCH_ARGS)
