@@ -19,6 +19,7 @@ from postroom.model.ids import AccountId, Modseq, ShardId
 from postroom.net.shardlink import RemoteShardWriter, ShardLinkServer
 from postroom.net.wakeups import WakeupChannel
 from postroom.store.directory import Directory, PasswordScheme
+from postroom.store.index import SearchIndex
 from postroom.store.opening import open_store
 from postroom.store.router import ShardedStore
 from postroom.store.watch import LocalWatch
@@ -113,6 +114,7 @@ class WorkerStorage:
             remote=lambda shard: RemoteShardWriter(loop, data.worker_socket(owner_of(shard, workers)), shard),
             watch=watch,
             announce=announce,
+            candidates=lambda shard: SearchIndex(data.shard(shard), data.search(shard), data.blobs).source,
         )
         server = ShardLinkServer(loop, data.worker_socket(number), store.writers())
         await server.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -17,10 +18,13 @@ from postroom.config.settings import Settings
 from postroom.model.errors import PostroomError
 from postroom.store.blobs.files import FileBlobs
 from postroom.store.engines.sqlite_reader import ShardReader
+from postroom.store.index import SearchIndex
 
 _log = structlog.get_logger("postroom.background")
 
 _SWEEP_SECONDS: Final = 3600.0
+_INDEX_BUDGET: Final = 100
+"""Messages indexed in one step, about 50 ms of work."""
 
 
 class Upkeep:
@@ -30,16 +34,21 @@ class Upkeep:
         self._grace = settings.storage.blob_grace
         self._data = data
         self._next_sweep = time.monotonic() + 60.0
+        self._indexes: dict[Path, SearchIndex] = {}
 
     def step(self) -> bool:
         """Do a little; never raises."""
+        busy = False
         try:
+            for path in sorted(self._data.shards.glob("*.sqlite")):
+                busy = self._index(path).index_some(_INDEX_BUDGET) or busy
             if time.monotonic() >= self._next_sweep:
                 self._next_sweep = time.monotonic() + _SWEEP_SECONDS
                 self.sweep(time.time())
         except (PostroomError, OSError) as error:
             _log.warning("upkeep failed, will be tried again", reason=str(error))
-        return False
+            return False
+        return busy
 
     def sweep(self, now: float) -> int:
         """Remove files that are old enough and that no shard refers to; returns how many. Raises Unavailable, OSError."""
@@ -62,6 +71,17 @@ class Upkeep:
 
     def close(self) -> None:
         """Release everything."""
+        for index in self._indexes.values():
+            index.close()
+        self._indexes.clear()
+
+    def _index(self, shard: Path) -> SearchIndex:
+        index = self._indexes.get(shard)
+        if index is None:
+            index = self._indexes[shard] = SearchIndex(
+                shard, self._data.searches / shard.name, self._data.blobs
+            )
+        return index
 
 
 async def _at_once(work: Callable[[], Any]) -> Any:
