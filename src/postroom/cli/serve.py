@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Annotated, Final
 
@@ -11,7 +12,7 @@ from postroom.cli.exits import Exit, Failed
 from postroom.cli.init import DEFAULT_DATA_DIR, ensure_tls, first_account, make_first_account, prepare
 from postroom.cli.output import console, say
 from postroom.cli.status import read_status, show
-from postroom.cli.target import Target, choose, current
+from postroom.cli.target import CONFIG_VARIABLE, Target, choose, current
 from postroom.config import logging
 from postroom.config.certificate import fingerprint
 from postroom.config.paths import DataDir
@@ -49,7 +50,7 @@ def run(
         The account to make at the first start, with its domain.
     """
     target = current()
-    if target.config is None and target.data_dir is None:
+    if target.config is None and target.data_dir is None and CONFIG_VARIABLE not in os.environ:
         choose(Target(None, DEFAULT_DATA_DIR))
     first_start = current().config_file() is None
     settings = prepare(base_port=DEFAULT_BASE_PORT if first_start and base_port is None else base_port)
