@@ -16,18 +16,21 @@ passed. ``given``:
 Directives: ``deliver 2`` (messages arrive in INBOX), ``expunge 7`` (UID 7 of INBOX goes, as POP3 would remove it),
 ``flag 7 \\Seen`` (as another session would), ``fail fetch append`` (these methods of the store raise Unavailable from then
 on), ``full append`` (StorageFull), ``mend``, ``bug`` (the next access to the store is broken), ``corrupt 20`` (octets of
-messages end there), ``broken`` (drops what was said last).
+messages end there), ``cut-log`` (the store no longer knows what changed), ``forget`` (nor which messages there were),
+``broken`` (drops what was said last).
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from postroom.model.account import Account
+from postroom.model.change import MailboxChanges
 from postroom.model.errors import PostroomError, StorageFull, Unavailable
 from postroom.model.flags import FlagChange, SystemFlag
-from postroom.model.ids import AccountId, MailboxId
+from postroom.model.ids import AccountId, MailboxId, Modseq
 from postroom.model.message import NewMessage
 from postroom.model.uidset import UidSet
 from postroom.session.attempts import AttemptLimits, Attempts
@@ -74,6 +77,8 @@ class FailingStore:
         self.failing: dict[str, PostroomError] = {}
         self.bug = False
         self.octets_end: int | None = None
+        self.log_is_cut = False
+        self.forgets = False
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.inner, name)
@@ -85,6 +90,16 @@ class FailingStore:
         if name in self.failing:
             raise self.failing[name]
         return value
+
+    def changes(self, account: AccountId, mailbox: MailboxId, since: Modseq) -> MailboxChanges:
+        """As the store's, or only that there are some."""
+        found: MailboxChanges = self.__getattr__("changes")(account, mailbox, since)
+        return MailboxChanges(found.modseq, complete=False) if self.log_is_cut else found
+
+    def uids(self, account: AccountId, mailbox: MailboxId, as_of: Modseq | None = None) -> array[int]:
+        """As the store's, or without what has gone since."""
+        found: array[int] = self.__getattr__("uids")(account, mailbox, None if self.forgets else as_of)
+        return found
 
     def fetch(
         self, account: AccountId, mailbox: MailboxId, uids: UidSet, columns: Sequence[Column]
@@ -203,6 +218,10 @@ class ImapScene:
             case ["mend"]:
                 store.failing.clear()
                 store.octets_end = None
+            case ["cut-log"]:
+                store.log_is_cut = True
+            case ["forget"]:
+                store.log_is_cut = store.forgets = True
             case ["bug"]:
                 store.bug = True
             case ["corrupt", offset]:
