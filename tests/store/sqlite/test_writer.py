@@ -19,9 +19,10 @@ from postroom.model.errors import (
 )
 from postroom.model.flags import MAX_KEYWORDS_PER_MAILBOX, FlagChange
 from postroom.model.ids import AccountId, Modseq, ShardId
+from postroom.model.uidset import UidSet
 from postroom.store import operations as op
-from postroom.store.api import Appended, Batch, Delivery
-from postroom.store.engines import sqlite
+from postroom.store.api import Appended, Batch, Copied, Delivery
+from postroom.store.engines import sqlite, sqlite_transaction
 from postroom.store.engines.sqlite import SqliteShard
 from postroom.store.router import ShardedStore
 from postroom.store.sql import operate
@@ -218,7 +219,7 @@ async def test_the_log_is_checked_in_when_idle(tmp_path: Path, monkeypatch: pyte
 
 
 async def test_a_long_log_is_checked_in_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr(sqlite_transaction, "CHECKPOINT_PAGES", 50)
     async with open_here(tmp_path) as store:
         await store.create_account(ANNA)
         for _ in range(300):
@@ -226,6 +227,72 @@ async def test_a_long_log_is_checked_in_at_once(tmp_path: Path, monkeypatch: pyt
         log = (tmp_path / "0.sqlite-wal").stat().st_size
         assert log < 200 * 4096
         assert store.mailbox(ANNA, "INBOX").messages == 300
+
+
+async def test_a_long_read_does_not_bring_a_checkpoint_after_every_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_transaction, "CHECKPOINT_PAGES", 50)
+    async with open_here(tmp_path) as store:
+        await store.create_account(ANNA)
+        await deliver(store, ANNA)
+        transactions = engine(store)._transactions
+        checkpoints = 0
+        checkpoint = transactions.checkpoint
+
+        def counted() -> None:
+            nonlocal checkpoints
+            checkpoints += 1
+            checkpoint()
+
+        monkeypatch.setattr(transactions, "checkpoint", counted)
+        reader = apsw.Connection(str(tmp_path / "0.sqlite"))
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM entry").fetchall()
+        for _ in range(100):
+            await deliver(store, ANNA)
+        assert 1 <= checkpoints < 50
+        reader.execute("COMMIT")
+        reader.close()
+        for _ in range(100):
+            await deliver(store, ANNA)
+        assert transactions.log_limit < 300
+    assert (tmp_path / "0.sqlite").stat().st_size > 200 * 100
+
+
+async def test_a_lock_of_somebody_else_holds_up_only_the_writes(store: ShardedStore, tmp_path: Path) -> None:
+    other = apsw.Connection(str(tmp_path / "0.sqlite"))
+    other.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.ensure_future(deliver(store, ANNA))
+    for _ in range(20):
+        await asyncio.sleep(0.005)  # the loop goes on
+        assert store.mailbox(ANNA, "INBOX").messages == 0
+    assert not waiting.done()
+    other.execute("COMMIT")
+    other.close()
+    await waiting
+    assert store.mailbox(ANNA, "INBOX").messages == 1
+
+
+async def test_order_is_kept_whatever_the_weight(store: ShardedStore) -> None:
+    inbox = store.mailbox(ANNA, "INBOX").id
+    results = await asyncio.gather(
+        deliver(store, ANNA, "1"),
+        store.expunge(ANNA, inbox, ALL, only_deleted=False),
+        deliver(store, ANNA, "2"),
+        deliver(store, ANNA, "3"),
+        store.store_flags(ANNA, inbox, UidSet([(2, 2)]), FlagChange.ADD, 8),
+        store.expunge(ANNA, inbox),
+        store.append(ANNA, inbox, [new_message(str(n)) for n in range(200)]),
+        deliver(store, ANNA, "4"),
+        store.copy(ANNA, inbox, UidSet([(3, 5)]), inbox),
+    )
+    uids = [str(getattr(one, "uids", "")) for one in results]
+    assert uids == ["1", "1", "2", "3", "", "2", "4:203", "204", ""]
+    copied = results[8]
+    assert isinstance(copied, Copied)
+    assert str(copied.target) == "205:207"
+    assert store.mailbox(ANNA, "INBOX").messages == 205
 
 
 async def test_a_shard_has_one_owner(store: ShardedStore, tmp_path: Path) -> None:

@@ -51,8 +51,6 @@ MOST_OCTETS: Final = 16 << 20
 """Inline octets in one transaction, about."""
 MOST_WEIGHT: Final = 64
 """Weight of a group whose statements run on the loop's thread: about 3 ms."""
-CHECKPOINT_PAGES: Final = 4_096
-"""Length of the log, in pages, from which a checkpoint does not wait for idleness."""
 IDLE_SECONDS: Final = 1.0
 _HEAVY: Final = MOST_WEIGHT + 1
 _OCTETS_PER_WEIGHT: Final = 16 * 1024
@@ -247,7 +245,7 @@ class SqliteShard:
     def _finished(self, group: Group) -> None:
         """The shard's thread has done its job: tell everybody concerned, and go on."""
         self._busy = False
-        if self._transactions.log_pages >= CHECKPOINT_PAGES:
+        if self._transactions.log_pages >= self._transactions.log_limit:
             self._hand_over(_Job.CHECKPOINT)
         for future, result, error in group.answers:
             if future.done():

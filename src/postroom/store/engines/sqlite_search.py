@@ -2,7 +2,7 @@
 
 Invariants:
 - A large mailbox is scanned in a thread (SQLite releases the GIL there); text is decoded on the caller's thread in slices of
-  bounded size, between which others get their turn: pure Python in a thread would hold everybody up longer.
+  bounded size, between which others get their turn: pure Python in a thread would hold everybody up longer, large messages apart.
 - Every slice is a short read; nothing is held while waiting.
 
 It must not know: event loops; what text means (``store.search`` says).
@@ -28,8 +28,10 @@ from postroom.store.search import CandidateSource, MessageText, SearchPlan, matc
 
 INLINE_SCAN: Final = 2_000
 """Messages up to which a mailbox is scanned without a thread: well under a millisecond."""
-_SLICE: Final = 16
+_SLICE: Final = 8
 """Messages whose text is looked at in one go."""
+_LARGE: Final = 128 * 1024
+"""Octets from which a message's text is looked at in a thread after all: the interpreter then shares the time out."""
 
 Candidates = Callable[[AccountId], CandidateSource | None]
 """The full-text index's help for an account, where there is one."""
@@ -100,8 +102,13 @@ class ShardSearch:
             rows = await self._in_thread(partial(_texts, account, mailbox, wanted))
             for row in rows:
                 values = (*row[:-1], await _whole(row[-1]))
-                if matches(criterion, _Candidate(*values)):
-                    matching.append(row[0])
+                candidate = _Candidate(*values)
+                if candidate.size <= _LARGE:
+                    found = matches(criterion, candidate)
+                else:
+                    found = await self._run(partial(matches, criterion, candidate))
+                if found:
+                    matching.append(candidate.uid)
         return matching
 
     async def _in_thread(self, work: Callable[[ShardReader], Any]) -> Any:

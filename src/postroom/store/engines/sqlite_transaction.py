@@ -24,6 +24,8 @@ from postroom.store.operations import Operation
 from postroom.store.sql.operate import OPERATIONS
 from postroom.store.sql.rows import RETAINED, Work
 
+CHECKPOINT_PAGES: Final = 4_096
+"""How much the log may grow between checkpoints that do not wait for idleness: 16 MiB."""
 _BUSY_MS: Final = 10_000
 _LATCHING: Final = (
     apsw.IOError,
@@ -81,7 +83,9 @@ class Transactions:
         self.failed: str | None = None
         """Why nothing is written any more, or None."""
         self.log_pages = 0
-        """Length of the write-ahead log since the last checkpoint, in pages."""
+        """Length of the write-ahead log while something in it is not in the file yet, else 0; in pages."""
+        self.log_limit = CHECKPOINT_PAGES
+        """Length from which a checkpoint should not wait."""
         self.commits = 0
         """Transactions committed so far."""
         self.operations = 0
@@ -139,7 +143,10 @@ class Transactions:
         if self.failed:
             return
         try:
-            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            length, done = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            # While a long read needs the log it only grows: then not after every commit, but a stretch later.
+            self.log_limit = length + CHECKPOINT_PAGES
+            self.log_pages = length if done < length else 0
         except (apsw.BusyError, apsw.LockedError):
             pass  # a backup is at work; there will be another checkpoint
         except apsw.FullError:
@@ -205,5 +212,7 @@ class Transactions:
         return self.failed
 
     def _note_log(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        if pages < self.log_limit - CHECKPOINT_PAGES:
+            self.log_limit = CHECKPOINT_PAGES  # it has begun anew
         self.log_pages = pages
         return apsw.SQLITE_OK

@@ -26,6 +26,8 @@ from postroom.store.durability import sync_directory
 PAGE_SIZE: Final = 4096
 SYNCHRONOUS: Final = "FULL"
 _BUSY_MS: Final = 10_000
+_LOG_OCTETS: Final = 64 << 20
+"""What a write-ahead log is cut to once everything in it is in the file."""
 _WRITER_CACHE_KIB: Final = 32 * 1024
 _READER_CACHE_KIB: Final = 8 * 1024
 
@@ -56,6 +58,7 @@ def connect_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
     db.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     # Checkpoints are the writer thread's own, between commits.
     db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute(f"PRAGMA journal_size_limit = {_LOG_OCTETS}")
     db.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
     db.execute("PRAGMA temp_store = MEMORY")
     if made:
