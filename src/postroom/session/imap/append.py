@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 MAX_MESSAGES: Final = 1_000
-"""Of one APPEND: small ones wait in memory for the last (RFC 3502 §4)."""
+"""Of one APPEND: small ones wait in memory for the last (RFC 3502)."""
 
 
 class Appending:
