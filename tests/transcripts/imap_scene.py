@@ -37,7 +37,7 @@ from postroom.session.attempts import AttemptLimits, Attempts
 from postroom.session.authentication import Authenticator
 from postroom.session.imap.session import ImapServices, ImapSession, NoLimit
 from postroom.session.transport import Session
-from postroom.store.api import Batch, Column, Delivery, Row
+from postroom.store.api import Batch, Column, Delivery, MailStore, Row
 from postroom.store.directory import Directory
 from postroom.store.engines.memory import MemoryStore
 from postroom.wire.events import Engine
@@ -70,9 +70,9 @@ def small(number: int) -> bytes:
 
 
 class FailingStore:
-    """A MemoryStore whose methods fail on demand."""
+    """A store whose methods fail on demand."""
 
-    def __init__(self, inner: MemoryStore) -> None:
+    def __init__(self, inner: MailStore) -> None:
         self.inner = inner
         self.failing: dict[str, PostroomError] = {}
         self.bug = False
@@ -151,13 +151,15 @@ class PreauthenticatedSession(ImapSession):
 class ImapScene:
     """One server."""
 
-    def __init__(self, case: Case, directory: Directory, clock: FakeClock) -> None:
+    def __init__(
+        self, case: Case, directory: Directory, clock: FakeClock, store: MailStore | None = None
+    ) -> None:
         self._case = case
         account = directory.account("alice@example.org")
         assert account is not None
         self._account = account
         self.alice: AccountId = account.id
-        self.store = FailingStore(MemoryStore(lambda: NOW))
+        self.store = FailingStore(store or MemoryStore(lambda: NOW))
         self._clock = clock
         limits = AttemptLimits(exempt=("192.0.2.0/24",))
         self._authenticator = Authenticator(directory, InlineExecutor(clock), Attempts(limits))
@@ -253,7 +255,9 @@ class ImapScene:
         batch = Batch()
         for octets in messages:
             spool = store.spool(len(octets))
-            spool.write(octets)
+            waiting = spool.write(octets)
+            if waiting is not None:
+                await waiting
             result = await spool.finish()
             batch.deliveries.append(
                 Delivery(self.alice, NewMessage(result.blob, result.facts, NOW - 3600, 60))

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postroom.model.flags import FlagChange, SystemFlag
+from postroom.model.ids import ShardId
 from postroom.model.uidset import UidSet
-from postroom.store.api import Column
+from postroom.store.api import Column, MailStore
 from postroom.store.directory import Directory
+from postroom.store.opening import open_store
 from postroom.wire.imap.values.flags import WRITTEN
 from tests.transcripts.harness import Case, FakeClock, FakeTransport
 from tests.transcripts.imap_scene import ImapScene
@@ -133,9 +137,9 @@ class Client:
 class World:
     """A scene with two clients."""
 
-    def __init__(self, directory: Directory, messages: int) -> None:
+    def __init__(self, directory: Directory, messages: int, store: MailStore | None = None) -> None:
         case = Case(Path("pictures"), {"given": [f"mail {messages}"] if messages else []}, [])
-        self.scene = ImapScene(case, directory, FakeClock())
+        self.scene = ImapScene(case, directory, FakeClock(), store)
         self.clients: list[Client] = []
 
     async def open(self) -> None:
@@ -172,6 +176,7 @@ class World:
         for client in self.clients:
             await client.transport.gone()
             assert client.transport.bugs == []
+        await self.scene.close()
 
     async def do(self, who: int, what: str, low: int, high: int, flag: str) -> None:
         """One step, as far as it means something now: a command of one client, or something that happens by itself."""
@@ -235,8 +240,11 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Directory]:
     made.close()
 
 
-async def _play(directory: Directory, messages: int, steps: list[tuple[int, str, int, int, str]]) -> None:
-    world = World(directory, messages)
+Steps = list[tuple[int, str, int, int, str]]
+
+
+async def _play(directory: Directory, messages: int, steps: Steps, store: MailStore | None = None) -> None:
+    world = World(directory, messages, store)
     await world.open()
     try:
         for step in steps:
@@ -251,9 +259,27 @@ async def _play(directory: Directory, messages: int, steps: list[tuple[int, str,
         await world.close()
 
 
+async def _play_on_sqlite(directory: Directory, messages: int, steps: Steps) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def run(function: Callable[..., Any], *arguments: Any) -> Any:
+        return await loop.run_in_executor(None, function, *arguments)
+
+    with tempfile.TemporaryDirectory() as made:
+        place = Path(made)
+        (place / "blobs").mkdir()
+        paths = {ShardId(0): place / "0.sqlite"}
+        store = open_store(paths, place / "blobs", loop=loop, run=run, gather=asyncio.gather)
+        await _play(directory, messages, steps, store)
+
+
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=st.integers(0, 6), steps=st.lists(STEPS, max_size=25))
-def test_pictures_are_the_mailbox(
-    directory: Directory, messages: int, steps: list[tuple[int, str, int, int, str]]
-) -> None:
+def test_pictures_are_the_mailbox(directory: Directory, messages: int, steps: Steps) -> None:
     asyncio.run(_play(directory, messages, steps))
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(messages=st.integers(0, 6), steps=st.lists(STEPS, min_size=5, max_size=25))
+def test_pictures_are_the_mailbox_on_sqlite(directory: Directory, messages: int, steps: Steps) -> None:
+    asyncio.run(_play_on_sqlite(directory, messages, steps))
