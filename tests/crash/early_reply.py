@@ -10,41 +10,25 @@ import time
 from typing import Any
 
 from postroom.cli import main
-from postroom.store.engines.sqlite import SqliteShard
+from postroom.store.engines.sqlite_transaction import Group, Transactions
 
-_transact = SqliteShard._transact
-
-
-class _EarlyConnection:
-    """A connection whose COMMIT is announced before it is done."""
-
-    def __init__(self, shard: Any, answers: list[Any], announced: dict[Any, Any]) -> None:
-        self._db = shard._db
-        self._shard = shard
-        self._answers = answers
-        self._announced = announced
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._db, name)
-
-    def execute(self, sql: str, *bindings: Any) -> Any:
-        if sql == "COMMIT":
-            self._shard._answer(list(self._answers), dict(self._announced))
-            self._answers.clear()
-            time.sleep(0.03)
-        return self._db.execute(sql, *bindings)
+_commit = Transactions.commit
 
 
-def _early(self: Any, batch: Any, answers: Any, announced: Any, *, savepoints: bool) -> None:
-    real = self._db
-    self._db = _EarlyConnection(self, answers, announced)
-    try:
-        _transact(self, batch, answers, announced, savepoints=savepoints)
-    finally:
-        self._db = real
+def _answer(future: Any, result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
 
 
-SqliteShard._transact = _early  # type: ignore[method-assign]
+def _commit_late(self: Transactions, group: Group) -> None:
+    for future, result, error in group.answers:
+        if error is None:
+            future.get_loop().call_soon_threadsafe(_answer, future, result)
+    time.sleep(0.03)
+    _commit(self, group)
+
+
+Transactions.commit = _commit_late  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     sys.exit(main())
