@@ -7,6 +7,7 @@ server when there is one), ``fsck`` checks the store.
 from __future__ import annotations
 
 from postroom.app.offline import Offline, fsck, open_offline
-from postroom.app.parent import AlreadyRunning, CannotListen, serve
+from postroom.app.parent import AlreadyRunning, serve
+from postroom.app.sockets import CannotListen
 
 __all__ = ["AlreadyRunning", "CannotListen", "Offline", "fsck", "open_offline", "serve"]

@@ -13,46 +13,28 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from postroom.app import metrics
+from postroom.app.sockets import BoundListener, bind_all
 from postroom.config.paths import DataDir
-from postroom.config.settings import Listener, Settings
+from postroom.config.settings import Settings
 from postroom.model.errors import PostroomError
-from postroom.net.listeners import bind, bind_unix
+from postroom.net.listeners import bind
 from postroom.net.notify import sd_notify
 from postroom.net.supervisor import Child, Supervisor, drop_privileges, harden
 
 _log = structlog.get_logger("postroom")
-
-SOCKET_MODE: Final = 0o660
 
 
 class AlreadyRunning(PostroomError):
     """Another process works on the data directory."""
 
     default_public = "Another postroom is running on this data directory"
-
-
-class CannotListen(PostroomError):
-    """A socket could not be bound."""
-
-
-@dataclass(slots=True, frozen=True)
-class BoundListener:
-    """A listener and its sockets: one for each worker, or a single one that all share (unix sockets)."""
-
-    listener: Listener
-    sockets: tuple[socket.socket, ...]
-
-    def for_worker(self, number: int) -> socket.socket:
-        """The socket that this worker accepts on."""
-        return self.sockets[number % len(self.sockets)]
 
 
 def serve(settings: Settings, on_ready: Callable[[], None] | None = None) -> int:
@@ -112,30 +94,6 @@ def take_lock(data: DataDir) -> int:
         os.close(descriptor)
         raise AlreadyRunning(private=f"{data.lock} is locked") from None
     return descriptor
-
-
-def bind_all(settings: Settings, data: DataDir, workers: int) -> list[BoundListener]:
-    """Bind every configured listener. Raises CannotListen, naming the one that failed."""
-    bound: list[BoundListener] = []
-    for listener in settings.listeners:
-        try:
-            if listener.socket is not None:
-                path = data.root / listener.socket
-                sockets: tuple[socket.socket, ...] = (bind_unix(path, SOCKET_MODE),)
-            else:
-                assert listener.port is not None
-                port = listener.port
-                sockets = tuple(bind(listener.address, port) for _ in range(workers))
-        except OSError as error:
-            where = listener.socket or f"{listener.address}:{listener.port}"
-            raise CannotListen(
-                f"cannot listen for {listener.protocol} on {where}: {error.strerror or error}"
-            ) from error
-        # Listening begins here, so that connections wait in the backlog while a worker starts or is restarted.
-        for one in sockets:
-            one.listen(511)
-        bound.append(BoundListener(listener, sockets))
-    return bound
 
 
 def write_state(settings: Settings, data: DataDir, bound: list[BoundListener]) -> None:

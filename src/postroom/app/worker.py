@@ -16,9 +16,9 @@ import structlog
 
 from postroom.app.certificates import Certificates
 from postroom.app.metrics import ServiceMetrics
-from postroom.app.parent import BoundListener
 from postroom.app.process import new_event_loop, tune_allocator
 from postroom.app.services import Services
+from postroom.app.sockets import BoundListener
 from postroom.app.storage import WorkerStorage
 from postroom.config import logging as log_setup
 from postroom.config.paths import DataDir
