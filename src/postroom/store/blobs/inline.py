@@ -14,7 +14,7 @@ from typing import Final
 INLINE: Final = "inline"
 """The kind of such blobs."""
 
-INLINE_LIMIT: Final = 64 * 1024
+INLINE_LIMIT: Final = 48 * 1024
 
 
 class InlineOctets:
