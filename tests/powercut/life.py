@@ -27,7 +27,7 @@ from postroom.model.message import NewMessage, Octets
 from postroom.model.uidset import UidSet
 from postroom.store.api import Batch, Column, Delivery, MailStore, QueuedMessage, QueuedRecipient
 from postroom.store.blobs import files
-from postroom.store.engines import sqlite
+from postroom.store.engines import sqlite_transaction
 from postroom.store.fsck import check_shard
 from postroom.store.sql import connection
 from tests.powercut.disk import Disk, RecordingOs, RecordingVfs
@@ -68,7 +68,7 @@ def recording(disk: Disk, *mutants: str) -> Iterator[str]:
         patch.setattr(files, "os", system)
         patch.setattr(files, "sync_directory", sync_directory)
         patch.setattr(connection, "sync_directory", sync_directory)
-        patch.setattr(sqlite, "CHECKPOINT_PAGES", 60)
+        patch.setattr(sqlite_transaction, "CHECKPOINT_PAGES", 60)
         if "normal" in mutants:
             patch.setattr(connection, "SYNCHRONOUS", "NORMAL")
         if "file" in mutants:
