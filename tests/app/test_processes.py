@@ -32,11 +32,10 @@ def server(tmp_path: Path) -> Iterator[LiveServer]:
 
 
 def _children(server: LiveServer) -> set[int]:
+    """The worker processes now; none in the moment when all were killed and none is back."""
     assert server.process is not None
-    listed = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(server.process.pid)], capture_output=True, text=True, check=True
-    )
-    return {int(line) for line in listed.stdout.split()}
+    parent = server.process.pid
+    return {int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
 
 
 def _deliver(server: LiveServer) -> None:
