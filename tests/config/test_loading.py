@@ -222,6 +222,12 @@ recipient_delimiter = "ab"
         ("[[listeners]]\nprotocol='imap'", "listeners[0].port", "needs a port"),
         ("[[listeners]]\nprotocol='imap'\nsocket='x'\ntls='none'", "listeners[0].socket", "only LMTP"),
         ("[[listeners]]\nprotocol='lmtp'\nsocket='x'", "listeners[0].tls", "must be none"),
+        ("[[listeners]]\nprotocol='pop2'\nport=109", "listeners[0].tls", "must be implicit or none"),
+        (
+            "[[listeners]]\nprotocol='pop2'\nport=109\ntls='none'",
+            "listeners[0].cleartext_auth_cidrs",
+            "name the networks",
+        ),
         (
             "[[listeners]]\nport=2525\n[[listeners]]\nport=2525\nprotocol='imap'",
             "listeners[1]",

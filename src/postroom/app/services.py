@@ -32,6 +32,7 @@ from postroom.session.authentication import AttemptRecord, Authenticator
 from postroom.session.imap.session import ImapServices, ImapSession
 from postroom.session.inbound import InboundSession
 from postroom.session.lmtp import LmtpSession
+from postroom.session.pop2 import Pop2Session
 from postroom.session.pop3 import Pop3Session
 from postroom.session.smtp import SmtpService, SmtpSession, TransactionRecord
 from postroom.session.submission import SubmissionSession
@@ -40,6 +41,8 @@ from postroom.store.api import MailStore
 from postroom.store.directory import Directory
 from postroom.wire.events import Engine
 from postroom.wire.imap.server import ImapServer
+from postroom.wire.pop2.server import Limits as Pop2Limits
+from postroom.wire.pop2.server import Pop2Server
 from postroom.wire.pop3.server import Limits as Pop3Limits
 from postroom.wire.pop3.server import Pop3Server
 from postroom.wire.smtp.events import Limits as SmtpLimits
@@ -51,6 +54,7 @@ _REFUSALS: Final = {
     ListenerProtocol.SUBMISSION: b"421 4.7.0 Too many connections, try again later\r\n",
     ListenerProtocol.LMTP: b"421 4.7.0 Too many connections, try again later\r\n",
     ListenerProtocol.POP3: b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
+    ListenerProtocol.POP2: b"- Too many connections, try again later\r\n",
     ListenerProtocol.IMAP: b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
 }
 _ALPN: Final = {
@@ -58,6 +62,7 @@ _ALPN: Final = {
     ListenerProtocol.SUBMISSION: "smtp",
     ListenerProtocol.LMTP: "lmtp",
     ListenerProtocol.POP3: "pop3",
+    ListenerProtocol.POP2: "pop2",
     ListenerProtocol.IMAP: "imap",
 }
 
@@ -232,6 +237,11 @@ class Services:
         )
         return engine, Pop3Session(connection, engine, self._store, self._authenticator, stls=starttls)
 
+    def _make_pop2(self, connection: Connection) -> tuple[Engine[Any], Session]:
+        limits = self._settings.limits
+        engine = Pop2Server(Pop2Limits(float(limits.before_auth), float(limits.pop3_idle)))
+        return engine, Pop2Session(connection, engine, self._store, self._authenticator, host=self.hostname)
+
     def _make_imap(self, connection: Connection, starttls: bool) -> tuple[Engine[Any], Session]:
         engine = ImapServer(
             starttls=starttls,
@@ -255,6 +265,8 @@ class Services:
                 return self._smtp_maker(LmtpSession, starttls=upgrade)
             case ListenerProtocol.POP3:
                 return lambda connection: self._make_pop3(connection, upgrade)
+            case ListenerProtocol.POP2:
+                return self._make_pop2
             case ListenerProtocol.IMAP:
                 return lambda connection: self._make_imap(connection, upgrade)
 

@@ -20,11 +20,12 @@ _NAMES: Final = {
     "smtp": "SMTP",
     "submission": "Submission",
     "lmtp": "LMTP",
+    "pop2": "POP2",
     "pop3": "POP3",
     "imap": "IMAP",
 }
 _SECURITY: Final = {"none": "none", "starttls": "STARTTLS", "implicit": "TLS"}
-_WITH_LOGIN: Final = frozenset({"submission", "pop3", "imap"})
+_WITH_LOGIN: Final = frozenset({"submission", "pop2", "pop3", "imap"})
 
 
 @dataclass(slots=True, frozen=True)

@@ -412,4 +412,9 @@ def _listener_mistakes(listener: Listener) -> list[tuple[str, str]]:
             found.append(("tls", "must be none on a unix socket"))
     elif listener.protocol is ListenerProtocol.LMTP and listener.cleartext_auth_cidrs:
         found.append(("cleartext_auth_cidrs", "LMTP does not authenticate"))
+    elif listener.protocol is ListenerProtocol.POP2:
+        if listener.tls is TlsMode.STARTTLS:
+            found.append(("tls", "must be implicit or none: POP2 has no command for TLS"))
+        elif listener.tls is TlsMode.NONE and not listener.cleartext_auth_cidrs:
+            found.append(("cleartext_auth_cidrs", "name the networks that may log in to POP2 in clear"))
     return found

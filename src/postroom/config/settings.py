@@ -32,13 +32,15 @@ DAY: Final = 86400
 
 
 class ListenerProtocol(StrEnum):
-    """What a listener speaks. ``submission`` is SMTP that asks for authentication (RFC 6409)."""
+    """What a listener speaks. ``submission`` is SMTP that asks for authentication (RFC 6409); ``pop2`` (RFC 937) is history
+    and served only where a listener is configured for it."""
 
     SMTP = "smtp"
     SUBMISSION = "submission"
     LMTP = "lmtp"
     POP3 = "pop3"
     IMAP = "imap"
+    POP2 = "pop2"
 
 
 class TlsMode(StrEnum):

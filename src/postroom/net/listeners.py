@@ -80,7 +80,7 @@ class Service:
 
     @property
     def protocol(self) -> str:
-        """smtp, submission, lmtp, pop3 or imap."""
+        """smtp, submission, lmtp, pop2, pop3 or imap."""
         return self._settings.protocol
 
     @property
