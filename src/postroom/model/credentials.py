@@ -11,7 +11,10 @@ import hmac
 import stringprep
 import unicodedata
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
+
+HashName = Literal["sha1", "sha256"]
+"""The hashes SCRAM is served with, by their names in hashlib (RFC 5802, RFC 7677)."""
 
 SCRAM_ITERATIONS: Final = 16_384
 """Iterations for new keys; RFC 7677 §4 asks for at least 4096."""
@@ -74,7 +77,8 @@ def prepared_password(password: str) -> bytes:
 
 @dataclass(slots=True, frozen=True, repr=False)
 class ScramKeys:
-    """What a server keeps of a password for SCRAM-SHA-256 (RFC 5802 §2.2): enough to verify, not enough to log in."""
+    """What a server keeps of a password for SCRAM (RFC 5802 §2.2): enough to verify, not enough to log in. Which hash they
+    belong to follows from the length of ``stored_key``."""
 
     salt: bytes
     iterations: int
@@ -85,18 +89,20 @@ class ScramKeys:
         return f"ScramKeys(iterations={self.iterations})"
 
 
-def salted_password(password: bytes, salt: bytes, iterations: int) -> bytes:
+def salted_password(password: bytes, salt: bytes, iterations: int, hash_name: HashName = "sha256") -> bytes:
     """SaltedPassword := Hi(Normalize(password), salt, i) (RFC 5802 §3); costly, releases the interpreter lock."""
-    return hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
+    return hashlib.pbkdf2_hmac(hash_name, password, salt, iterations)
 
 
-def derive_scram_keys(password: str, salt: bytes, iterations: int = SCRAM_ITERATIONS) -> ScramKeys:
+def derive_scram_keys(
+    password: str, salt: bytes, iterations: int = SCRAM_ITERATIONS, hash_name: HashName = "sha256"
+) -> ScramKeys:
     """The keys a server keeps for ``password`` (RFC 5802 §3); costly."""
-    salted = salted_password(prepared_password(password), salt, iterations)
-    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    salted = salted_password(prepared_password(password), salt, iterations, hash_name)
+    client_key = hmac.digest(salted, b"Client Key", hash_name)
     return ScramKeys(
         salt=salt,
         iterations=iterations,
-        stored_key=hashlib.sha256(client_key).digest(),
-        server_key=hmac.digest(salted, b"Server Key", "sha256"),
+        stored_key=hashlib.new(hash_name, client_key).digest(),
+        server_key=hmac.digest(salted, b"Server Key", hash_name),
     )

@@ -26,7 +26,16 @@ from postroom.model.errors import AuthenticationFailed, NotAllowed, TooManyAttem
 from postroom.model.ids import AccountId
 from postroom.session.attempts import Attempts
 from postroom.session.transport import Transport
-from postroom.wire.sasl.api import Challenge, Failure, NeedsPassword, NeedsScramSecret, Success
+from postroom.wire.sasl.api import (
+    Challenge,
+    Failure,
+    NeedsCertificate,
+    NeedsPassword,
+    NeedsScramSecret,
+    NeedsSharedSecret,
+    NeedsToken,
+    Success,
+)
 from postroom.wire.sasl.registry import BY_NAME, MECHANISMS
 
 CACHE_SECONDS: Final = 60.0
@@ -239,6 +248,8 @@ class Authenticator:
                             spec.name, user, transport, "another authorization identity"
                         )
                     step = server.secret(credentials.scram)
+                case NeedsSharedSecret() | NeedsToken() | NeedsCertificate():
+                    raise MechanismUnknown  # nothing of the kind is kept of an account
                 case Success(authcid, _, octets):
                     return await self._proved(spec.name, authcid, octets, transport, challenge)
                 case Failure(reason):

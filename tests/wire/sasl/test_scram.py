@@ -55,6 +55,20 @@ def test_the_exchange_of_rfc_7677() -> None:
     assert client.complete
 
 
+def test_the_exchange_of_rfc_5802() -> None:
+    keys = derive_scram_keys("pencil", b64decode("QSXCR+Q6sek8bf92"), 4096, "sha1")
+    client = ScramClient("user", "pencil", nonce=b"fyko+d2lbbFgONRv9qkxdawL", hash_name="sha1")
+    server = ScramServer(nonce=b"3rfcNHYJY1ZVvWVs7j", hash_name="sha1")
+    assert server.step(client.initial()) == NeedsScramSecret("user", "", "sha1")
+    challenge = octets(server.secret(keys))
+    assert challenge == b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096"
+    final = client.step(challenge)
+    assert final == b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="
+    assert server.step(final) == Success("user", "", b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=")
+    assert client.step(b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=") == b""
+    assert client.complete
+
+
 PASSWORDS = ["pencil", "pässwört ½", "a,b=c", "Ⅸ\u00ad soft"]
 
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
-from postroom.model.credentials import ScramKeys
+from postroom.model.credentials import HashName, ScramKeys
 
 MAX_RESPONSE: Final = 12_288
 """Octets of base64 a server takes in one AUTH line or response; sessions refuse longer ones before decoding."""
@@ -43,6 +43,32 @@ class NeedsScramSecret:
 
     authcid: str
     authzid: str = ""
+    hash_name: HashName = "sha256"
+
+
+@dataclass(slots=True, frozen=True)
+class NeedsSharedSecret:
+    """Look up the shared secret of ``authcid`` and give it to ``secret``; who has none gets a fake one, unknown to all."""
+
+    authcid: str
+
+
+@dataclass(slots=True, frozen=True)
+class NeedsToken:
+    """Verify a bearer token; if it is good the mechanism has no further say, if not its error goes to ``refused``.
+
+    ``authzid`` is who the client says it is; empty leaves it to the token.
+    """
+
+    authzid: str
+    token: str = field(repr=False)
+
+
+@dataclass(slots=True, frozen=True)
+class NeedsCertificate:
+    """Find who the client's certificate belongs to; the mechanism has no further say (RFC 4422 appendix A)."""
+
+    authzid: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -62,7 +88,16 @@ class Failure:
     reason: str
 
 
-ServerStep = Challenge | NeedsPassword | NeedsScramSecret | Success | Failure
+ServerStep = (
+    Challenge
+    | NeedsPassword
+    | NeedsScramSecret
+    | NeedsSharedSecret
+    | NeedsToken
+    | NeedsCertificate
+    | Success
+    | Failure
+)
 
 ChannelBindings = Mapping[str, bytes]
 """Channel-binding data by type name (RFC 5929, RFC 9266), such as ``tls-exporter``; empty in clear."""
@@ -74,8 +109,16 @@ class ServerMechanism(Protocol):
     def step(self, response: bytes | None, /) -> ServerStep:
         """Take the initial response (None when the client sent none) or the answer to the last Challenge."""
 
-    def secret(self, keys: ScramKeys, /) -> ServerStep:
-        """Answer to NeedsScramSecret."""
+    def secret(self, secret: ScramKeys | bytes, /) -> ServerStep:
+        """Answer to NeedsScramSecret (keys) or NeedsSharedSecret (octets)."""
+
+
+@runtime_checkable
+class TokenMechanism(ServerMechanism, Protocol):
+    """A mechanism that tells the client why its token was refused (RFC 7628 §3.2.2)."""
+
+    def refused(self, error: bytes, /) -> ServerStep:
+        """Answer to NeedsToken: a JSON object as the last challenge."""
 
 
 class ClientMechanism(Protocol):

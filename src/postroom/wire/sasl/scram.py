@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): both prove the password without showing it.
+"""SCRAM with SHA-1 and SHA-256, each with its -PLUS (RFC 5802, RFC 7677): they prove the password without showing it.
 
 Invariants: the server's nonce is fresh for each object and an object serves one exchange, so a recorded client-final
 message proves nothing later. The gs2 header is checked against what this connection could have bound, so a stripped
@@ -21,6 +21,7 @@ from typing import Final
 from postroom.model.credentials import (
     MAX_SCRAM_ITERATIONS,
     MIN_SCRAM_ITERATIONS,
+    HashName,
     ScramKeys,
     prepared_password,
     salted_password,
@@ -141,12 +142,18 @@ def _exclusive_or(left: bytes, right: bytes) -> bytes:
 class ScramServer:
     """The server's side. ``bindings`` is what this connection can be bound to; empty when it cannot."""
 
-    __slots__ = ("_bindings", "_done", "_first", "_keys", "_nonce", "_plus", "_server_first")
+    __slots__ = ("_bindings", "_done", "_first", "_hash", "_keys", "_nonce", "_plus", "_server_first")
 
     def __init__(
-        self, bindings: ChannelBindings | None = None, *, plus: bool = False, nonce: bytes | None = None
+        self,
+        bindings: ChannelBindings | None = None,
+        *,
+        plus: bool = False,
+        nonce: bytes | None = None,
+        hash_name: HashName = "sha256",
     ) -> None:
         self._bindings = bindings or {}
+        self._hash: HashName = hash_name
         self._plus = plus
         self._nonce = nonce or fresh_nonce()
         self._first: ClientFirst | None = None
@@ -169,10 +176,10 @@ class ScramServer:
         except ParseError as error:
             return self._fail(str(error))
 
-    def secret(self, keys: ScramKeys) -> ServerStep:
+    def secret(self, keys: ScramKeys | bytes) -> ServerStep:
         """The server-first-message as a challenge."""
-        if self._done or self._first is None or self._keys is not None:
-            raise LocalProtocolError("no secret was asked for")
+        if self._done or self._first is None or self._keys is not None or isinstance(keys, bytes):
+            raise LocalProtocolError("no such secret was asked for")
         self._keys = keys
         salt = b64encode(keys.salt)
         self._nonce = self._first.nonce + self._nonce
@@ -193,7 +200,7 @@ class ScramServer:
         if first.flag == "y" and self._bindings:
             return self._fail("server-does-support-channel-binding")
         self._first = first
-        return NeedsScramSecret(first.name, first.authzid)
+        return NeedsScramSecret(first.name, first.authzid, self._hash)
 
     def _take_final(self, message: bytes, first: ClientFirst, keys: ScramKeys) -> ServerStep:
         found = _match(_CLIENT_FINAL, message)
@@ -207,9 +214,9 @@ class ScramServer:
         if len(proof) != len(keys.stored_key):
             return self._fail("invalid-proof")
         auth_message = b"%b,%b,%b" % (first.bare, self._server_first, found["without"])
-        client_key = _exclusive_or(proof, hmac.digest(keys.stored_key, auth_message, "sha256"))
-        verifier = b64encode(hmac.digest(keys.server_key, auth_message, "sha256"))
-        if not hmac.compare_digest(hashlib.sha256(client_key).digest(), keys.stored_key):
+        client_key = _exclusive_or(proof, hmac.digest(keys.stored_key, auth_message, self._hash))
+        verifier = b64encode(hmac.digest(keys.server_key, auth_message, self._hash))
+        if not hmac.compare_digest(hashlib.new(self._hash, client_key).digest(), keys.stored_key):
             return self._fail("invalid-proof")
         return Success(first.name, first.authzid, b"v=" + verifier)
 
@@ -218,7 +225,7 @@ class ScramClient:
     """The client's side. With ``plus`` it binds to ``tls-exporter``, or to the only type there is."""
 
     __slots__ = (
-        "_bare", "_binding", "_complete", "_expected", "_header", "_nonce", "_password", "_state",
+        "_bare", "_binding", "_complete", "_expected", "_hash", "_header", "_nonce", "_password", "_state",
     )  # fmt: skip
 
     def __init__(
@@ -231,9 +238,11 @@ class ScramClient:
         offered_plus: bool = False,
         authzid: str = "",
         nonce: bytes | None = None,
+        hash_name: HashName = "sha256",
     ) -> None:
         """``offered_plus``: whether the server announced -PLUS. Raises ValueError for a name SASLprep prohibits."""
         bindings = bindings or {}
+        self._hash: HashName = hash_name
         self._binding = b""
         flag = "y" if bindings and not offered_plus else "n"
         if plus:
@@ -281,13 +290,13 @@ class ScramClient:
             raise ParseError("the server did not extend the nonce")
         if not MIN_SCRAM_ITERATIONS <= iterations <= MAX_SCRAM_ITERATIONS:
             raise ParseError("the iteration count is not acceptable")
-        salted = salted_password(self._password, salt, iterations)
-        client_key = hmac.digest(salted, b"Client Key", "sha256")
+        salted = salted_password(self._password, salt, iterations, self._hash)
+        client_key = hmac.digest(salted, b"Client Key", self._hash)
         without = b"c=%b,r=%b" % (b64encode(self._header + self._binding), nonce)
         auth_message = b"%b,%b,%b" % (self._bare, message, without)
-        signature = hmac.digest(hashlib.sha256(client_key).digest(), auth_message, "sha256")
-        server_key = hmac.digest(salted, b"Server Key", "sha256")
-        self._expected = hmac.digest(server_key, auth_message, "sha256")
+        signature = hmac.digest(hashlib.new(self._hash, client_key).digest(), auth_message, self._hash)
+        server_key = hmac.digest(salted, b"Server Key", self._hash)
+        self._expected = hmac.digest(server_key, auth_message, self._hash)
         self._state = 2
         return b"%b,p=%b" % (without, b64encode(_exclusive_or(client_key, signature)))
 
@@ -302,6 +311,15 @@ class ScramClient:
         return b""
 
 
+SCRAM_SHA_1: Final = MechanismSpec(
+    "SCRAM-SHA-1", partial(ScramServer, hash_name="sha1"), partial(ScramClient, hash_name="sha1")
+)
+SCRAM_SHA_1_PLUS: Final = MechanismSpec(
+    "SCRAM-SHA-1-PLUS",
+    partial(ScramServer, plus=True, hash_name="sha1"),
+    partial(ScramClient, plus=True, hash_name="sha1"),
+    binds=True,
+)
 SCRAM_SHA_256: Final = MechanismSpec("SCRAM-SHA-256", ScramServer, ScramClient)
 SCRAM_SHA_256_PLUS: Final = MechanismSpec(
     "SCRAM-SHA-256-PLUS", partial(ScramServer, plus=True), partial(ScramClient, plus=True), binds=True
