@@ -1,0 +1,93 @@
+"""What a mailbox on another server looks like to the collector, whatever its protocol.
+
+Invariants: ``key`` names a message for ever within its source, so what has been stored is known again; ``delete`` takes effect
+at the latest with ``close``, and only with a ``close`` that returns.
+
+It must not know: stores, ledgers, sockets.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from postroom.model.errors import PostroomError
+from postroom.session.transport import TlsInfo
+from postroom.wire.output import Chunk
+
+
+class Security(StrEnum):
+    """How a connection becomes private; nothing is ever tried in clear instead."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+class RemoteRefused(PostroomError):
+    """The server answered, and said no: to the session, or to one message."""
+
+    default_public = "The other server refused"
+
+
+@dataclass(slots=True, frozen=True)
+class Login:
+    """Whom to be at the server. ``allow_clear`` permits mechanisms that show the password without TLS."""
+
+    user: str
+    password: str = field(repr=False)
+    allow_clear: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class RemoteMessage:
+    """One message of a listing: ``key`` for ever, ``number`` for this session, ``size`` in octets as the server says."""
+
+    key: str
+    number: int
+    size: int
+
+
+class Connection(Protocol):
+    """A connection to the server; ``net.dial`` has it."""
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """The TLS session or None in clear."""
+
+    async def receive(self) -> bytes:
+        """The next octets, ``b""`` at the end. Raises Unavailable."""
+
+    async def send(self, chunks: list[Chunk]) -> None:
+        """Send an engine's output. Raises Unavailable."""
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """Run the client's handshake. Raises Unavailable."""
+
+    async def close(self) -> None:
+        """Close at once; never raises."""
+
+
+class RemoteMailbox(Protocol):
+    """An open mailbox. Everything may raise Unavailable, RemoteRefused, RemoteProtocolError."""
+
+    async def list(self) -> Sequence[RemoteMessage]:
+        """All messages, the oldest first."""
+
+    async def header(self, message: RemoteMessage) -> bytes:
+        """The header with its blank line."""
+
+    def octets(self, message: RemoteMessage) -> AsyncIterator[bytes]:
+        """The message in pieces. RemoteRefused before the first piece concerns this message alone."""
+
+    async def delete(self, message: RemoteMessage) -> None:
+        """Mark for deletion."""
+
+    async def close(self) -> None:
+        """Take leave; what was marked is deleted."""
+
+    async def abandon(self) -> None:
+        """Close without a word; nothing is deleted, nothing raised."""
