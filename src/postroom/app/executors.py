@@ -48,9 +48,9 @@ class BoundedExecutor:
         """The loop's monotonic clock."""
         return self._loop.time()
 
-    def close(self) -> None:
-        """Let what runs end; nothing new starts."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def close(self, *, wait: bool = False) -> None:
+        """Let what runs end; nothing new starts. With ``wait`` the threads have ended on return."""
+        self._pool.shutdown(wait=wait, cancel_futures=True)
 
 
 class Threads:

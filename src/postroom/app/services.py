@@ -9,24 +9,24 @@ import asyncio
 import ipaddress
 import os
 import socket
+import ssl
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
-from postroom.app.certificates import Certificates
 from postroom.app.executors import BoundedExecutor
-from postroom.app.metrics import ServiceMetrics
 from postroom.app.outgoing import Outgoing, smarthost_of
 from postroom.app.provision import Provisioner
 from postroom.config.settings import Auth, Listener, ListenerProtocol, Settings, TlsMode
 from postroom.model.ids import AccountId
 from postroom.net.driver import Connection, DriverSettings, SessionMaker
 from postroom.net.limits import ConnectionCounter, ConnectionLimits
-from postroom.net.listeners import Service, ServiceSettings
+from postroom.net.listeners import Meter, Service, ServiceSettings
 from postroom.session.attempts import AttemptLimits, Attempts
 from postroom.session.authentication import AttemptRecord, Authenticator
 from postroom.session.imap.session import ImapServices, ImapSession
@@ -88,6 +88,17 @@ class UserConnections:
             del self._open[account, address]
 
 
+class Contexts(Protocol):
+    """Where TLS contexts come from (``app.certificates.Certificates``)."""
+
+    def context(self, alpn: str) -> ssl.SSLContext:
+        """The server's context for one protocol, by its ALPN name."""
+
+
+SessionWrapper = Callable[[Engine[Any], Session], Session]
+"""Puts something between the driver and each session; ``testing`` injects faults there."""
+
+
 class Services:
     """What a worker serves, and what all its sessions share."""
 
@@ -97,12 +108,14 @@ class Services:
         store: MailStore,
         directory: Directory,
         *,
-        certificates: Certificates,
-        metrics: ServiceMetrics,
+        certificates: Contexts,
+        metrics: Meter,
         loop: asyncio.AbstractEventLoop,
         workers: int,
+        wrap: SessionWrapper | None = None,
     ) -> None:
         self._settings = settings
+        self._wrap = wrap
         self._store = store
         self._directory = directory
         self._certificates = certificates
@@ -151,7 +164,7 @@ class Services:
         limits = self._settings.limits
         service = Service(
             ServiceSettings(str(protocol), str(listener.tls), _ALPN[protocol], _REFUSALS[protocol], networks),
-            self._maker(protocol, listener.tls),
+            self._wrapped(self._maker(protocol, listener.tls)),
             loop=self._loop,
             counter=self._counter,
             meter=self._metrics,
@@ -182,10 +195,10 @@ class Services:
         for service in self._services:
             service.abort()
 
-    async def close(self) -> None:
-        """Release what is shared; connections have ended."""
+    async def close(self, *, wait: bool = False) -> None:
+        """Release what is shared; connections have ended. With ``wait`` no thread is left behind."""
         await self.outgoing.close()
-        self._hashing.close()
+        self._hashing.close(wait=wait)
 
     def _smtp_service(self) -> SmtpService:
         settings, limits = self._settings, self._settings.limits
@@ -252,6 +265,17 @@ class Services:
             errors=self._settings.limits.errors_before_close,
         )
         return engine, ImapSession(connection, engine, self._imap)
+
+    def _wrapped(self, make: SessionMaker) -> SessionMaker:
+        wrap = self._wrap
+        if wrap is None:
+            return make
+
+        def make_wrapped(connection: Connection) -> tuple[Engine[Any], Session]:
+            engine, session = make(connection)
+            return engine, wrap(engine, session)
+
+        return make_wrapped
 
     def _maker(self, protocol: ListenerProtocol, tls: TlsMode) -> SessionMaker:
         """What makes the sessions of a listener; STARTTLS is announced only where the listener has it."""

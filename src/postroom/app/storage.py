@@ -7,17 +7,19 @@ shard when no server runs, and none when one does.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
 from postroom.app.executors import Threads
 from postroom.app.metrics import ServiceMetrics
 from postroom.config.paths import DataDir
-from postroom.config.settings import Settings
+from postroom.config.settings import Settings, StorageEngine
 from postroom.model.errors import Unavailable
 from postroom.model.ids import AccountId, Modseq, ShardId
 from postroom.net.shardlink import RemoteShardWriter, ShardLinkServer
 from postroom.net.wakeups import WakeupChannel
+from postroom.store.api import MailStore
 from postroom.store.directory import Directory, PasswordScheme
 from postroom.store.index import SearchIndex
 from postroom.store.opening import open_store
@@ -131,4 +133,42 @@ class WorkerStorage:
         await self.store.close()
         self._wakeups.close()
         self._threads.close()
+        self.directory.close()
+
+
+class SoleStorage:
+    """Directory and store of a process that is alone with them: no links, no lock, every shard its own."""
+
+    def __init__(self, settings: Settings, data: DataDir, loop: asyncio.AbstractEventLoop) -> None:
+        """``data`` has been made; with the memory engine only the directory is kept there. Raises Unavailable."""
+        self.directory = open_directory(settings, data)
+        self._threads: Threads | None = None
+        self.store: MailStore
+        if settings.storage.engine is StorageEngine.MEMORY:
+            from postroom.store.engines.memory import MemoryStore
+
+            self.store = MemoryStore(lambda: int(time.time()))
+            return
+        self._threads = Threads(loop, _FILE_THREADS, "files")
+        try:
+            self.store = open_store(
+                {ShardId(shard): data.shard(shard) for shard in range(1, self.directory.shards() + 1)},
+                data.blobs,
+                loop=loop,
+                run=self._threads,
+                gather=asyncio.gather,
+                placement=placement_by(self.directory),
+                inline_limit=settings.storage.inline_blob_limit,
+                retained=settings.storage.change_retention,
+            )
+        except BaseException:
+            self._threads.close()
+            self.directory.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish what waits, then release everything."""
+        await self.store.close()
+        if self._threads is not None:
+            self._threads.close()
         self.directory.close()
