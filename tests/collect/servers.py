@@ -34,7 +34,7 @@ class FakeMailbox:
         self._step = step
         self._marked: list[str] = []
 
-    async def list(self) -> Sequence[RemoteMessage]:
+    async def listing(self) -> Sequence[RemoteMessage]:
         self._step()
         return [
             RemoteMessage(key, number, self._drop.claimed.get(key, len(octets)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from postroom.collect.collector import DAY, Collector, HeaderFilter, Report, Wishes
+from postroom.collect.collector import Collector, HeaderFilter, Report, Wishes
 from postroom.collect.ledger import REMEMBERED, Ledger, Pending
 from postroom.model.account import Account
 from postroom.model.errors import Unavailable
@@ -19,6 +19,7 @@ from postroom.store.engines.memory import MemoryStore
 from postroom.wire.errors import RemoteProtocolError
 from tests.collect.servers import Crash, FakeMailbox, Maildrop
 
+DAY = 86_400
 ACCOUNT = Account(AccountId(1), "anna@example.org", ShardId(1), 0, True)
 MESSAGES = {
     f"key{n}": f"Subject: {n}\r\nX-Kind: {'spam' if n % 3 == 0 else 'ham'}\r\n\r\nbody {n}\r\n".encode()
@@ -104,7 +105,7 @@ async def test_deleting_at_once(store: MemoryStore, tmp_path: Path) -> None:
 
 
 async def test_deleting_after_some_days(store: MemoryStore, tmp_path: Path) -> None:
-    drop, clock, wishes = Maildrop(MESSAGES), Clock(), Wishes(delete_after=7)
+    drop, clock, wishes = Maildrop(MESSAGES), Clock(), Wishes(delete_after=7 * DAY)
     assert (await run(store, tmp_path / "ledger", drop, wishes, clock=clock)).deleted == 0
     clock.now += 6 * DAY
     drop.messages["new"] = b"Subject: new\r\n\r\n"

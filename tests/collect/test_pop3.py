@@ -42,7 +42,7 @@ async def test_a_whole_session() -> None:
         (b"DELE 1\r\n", b"+OK\r\n"),
         (b"QUIT\r\n", b"+OK bye\r\n"),
     )
-    listing = await mailbox.list()
+    listing = await mailbox.listing()
     assert listing == [RemoteMessage("aaa", 1, 20), RemoteMessage("ccc", 3, 40)]
     assert await mailbox.header(listing[0]) == b"Subject: x\r\n\r\n"
     assert b"".join([piece async for piece in mailbox.octets(listing[0])]) == b"Subject: x\r\n\r\n.dot\r\n"
@@ -122,7 +122,7 @@ async def test_without_uidl_nothing_is_collected() -> None:
         *SIMPLE, (b"LIST\r\n", b"+OK\r\n1 20\r\n.\r\n"), (b"UIDL\r\n", b"-ERR what\r\n")
     )
     with pytest.raises(RemoteRefused):
-        await mailbox.list()
+        await mailbox.listing()
 
 
 @pytest.mark.parametrize("line", [b"x aaa", b"1", b"", b"99999999999 a"])
@@ -131,7 +131,7 @@ async def test_listings_that_make_no_sense(line: bytes) -> None:
         *SIMPLE, (b"LIST\r\n", b"+OK\r\n.\r\n"), (b"UIDL\r\n", b"+OK\r\n" + line + b"\r\n.\r\n")
     )
     with pytest.raises(RemoteProtocolError):
-        await mailbox.list()
+        await mailbox.listing()
 
 
 async def test_a_message_that_ends_early_is_an_error() -> None:

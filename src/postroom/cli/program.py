@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from postroom import __version__
 from postroom.cli import account, alias, domain, mailbox
+from postroom.cli.collect import collect
 from postroom.cli.config import app as config_app
 from postroom.cli.exits import Exit, Failed, exit_for
 from postroom.cli.exporting import export
@@ -44,6 +45,7 @@ COMMANDS: Final[tuple[tuple[str, Callable[..., object]], ...]] = (
     ("mailbox", mailbox.app),
     ("import", import_),
     ("export", export),
+    ("collect", collect),
     ("fsck", fsck),
     ("config", config_app),
 )

@@ -31,7 +31,6 @@ from postroom.wire.errors import RemoteProtocolError
 
 BATCH_MESSAGES: Final = 32
 BATCH_OCTETS: Final = 8 << 20
-DAY: Final = 86_400
 _PATIENCE: Final = 8
 """How many times the limit of a message's size are read past before the session is given up."""
 
@@ -54,7 +53,7 @@ class HeaderFilter:
 
 @dataclass(slots=True, frozen=True)
 class Wishes:
-    """What to do with a source's mail. ``delete_after`` in days: 0 deletes at once, None leaves everything there.
+    """What to do with a source's mail. ``delete_after`` in seconds: 0 deletes at once, None leaves everything there.
 
     ``largest`` in octets, 0 for any size.
     """
@@ -125,7 +124,7 @@ class Collector:
 
         With ``dry_run`` nothing is fetched, stored or deleted; the report says what would be.
         """
-        listing = await remote.list()
+        listing = await remote.listing()
         self.report.listed = len(listing)
         known = self._ledger.stored(self._source, (message.key for message in listing))
         self.report.known = len(known)
@@ -182,18 +181,22 @@ class Collector:
                 if pause is not None:
                     await pause
             if largest and size > largest:
-                raise RemoteRefused(private=f"{size} octets are over the limit, {message.size} were announced")
+                raise RemoteRefused(
+                    private=f"{size} octets are over the limit, {message.size} were announced"
+                )
             result = await spool.finish()
         except BaseException:
             spool.abort()
             raise
         now = int(self._clock())
         sent = result.facts.sent
-        date = sent if sent is not None and 0 <= sent <= now else now
+        date, zone = message.internal_date or (sent if sent is not None and 0 <= sent <= now else now, 0)
         batch = self._batch
         if not batch.messages:
             batch.digest = digest.hexdigest()
-        batch.messages.append(NewMessage(result.blob, result.facts, date))
+        batch.messages.append(
+            NewMessage(result.blob, result.facts, date, zone, message.flags, message.keywords)
+        )
         batch.keys.append(message.key)
         batch.octets += size
 
@@ -244,7 +247,7 @@ class Collector:
 
     def _may_go(self, stored: int | None) -> bool:
         after = self._wishes.delete_after
-        return after is not None and stored is not None and stored + after * DAY <= self._clock()
+        return after is not None and stored is not None and stored + after <= self._clock()
 
     async def _delete(self, remote: RemoteMailbox, listing: Sequence[RemoteMessage]) -> None:
         known = self._ledger.stored(self._source, (message.key for message in listing))

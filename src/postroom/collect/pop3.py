@@ -71,7 +71,7 @@ class Pop3Mailbox:
             raise
         return mailbox
 
-    async def list(self) -> Sequence[RemoteMessage]:
+    async def listing(self) -> Sequence[RemoteMessage]:
         """All messages, the oldest first. Raises RemoteRefused for a server without UIDL."""
         sizes = await self._numbered(List(), "LIST")
         names = await self._numbered(Uidl(), "UIDL")

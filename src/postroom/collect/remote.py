@@ -44,11 +44,18 @@ class Login:
 
 @dataclass(slots=True, frozen=True)
 class RemoteMessage:
-    """One message of a listing: ``key`` for ever, ``number`` for this session, ``size`` in octets as the server says."""
+    """One message of a listing: ``key`` for ever, ``number`` for this session, ``size`` in octets as the server says.
+
+    Where the protocol has them: flags (``SystemFlag`` bits) and keywords, and the internal date as seconds since 1970 UTC and
+    minutes east of it.
+    """
 
     key: str
     number: int
     size: int
+    flags: int = 0
+    keywords: tuple[str, ...] = ()
+    internal_date: tuple[int, int] | None = None
 
 
 class Connection(Protocol):
@@ -74,7 +81,7 @@ class Connection(Protocol):
 class RemoteMailbox(Protocol):
     """An open mailbox. Everything may raise Unavailable, RemoteRefused, RemoteProtocolError."""
 
-    async def list(self) -> Sequence[RemoteMessage]:
+    async def listing(self) -> Sequence[RemoteMessage]:
         """All messages, the oldest first."""
 
     async def header(self, message: RemoteMessage) -> bytes:

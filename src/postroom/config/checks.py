@@ -59,3 +59,16 @@ def check_rising(value: tuple[int, ...]) -> None:
     """A retry schedule."""
     if not value or list(value) != sorted(value) or value[0] < 1:
         raise ValueError("must be a list of rising numbers of seconds")
+
+
+def check_fields(value: tuple[str, ...]) -> None:
+    """Header fields, each a name, a colon and some text."""
+    for each in value:
+        name, colon, text = each.partition(":")
+        if (
+            not colon
+            or not name.strip().replace("-", "a").isalnum()
+            or not name.isascii()
+            or not text.strip()
+        ):
+            raise ValueError('must hold header fields such as "X-Spam-Flag: YES"')

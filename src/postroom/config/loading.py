@@ -29,6 +29,7 @@ from postroom.config.settings import (
     TlsMode,
     default_listeners,
 )
+from postroom.config.sources import Source, SourceProtocol, SourceTls
 from postroom.config.spec import Field, Kind, Spec, Unit, bare, fields_of, read_quantity, walk, write_quantity
 
 ENVIRONMENT_PREFIX: Final = "POSTROOM_"
@@ -205,8 +206,10 @@ class _Reader:
             if name not in known:
                 # Orchestrators put variables of their own here (POSTROOM_PORT=tcp://...): only a near miss is a mistake.
                 close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.9)
-                if name == f"{ENVIRONMENT_PREFIX}LISTENERS":
-                    self.errors.append(ConfigError("", 0, name, "listeners are configured in the file alone"))
+                if name in (f"{ENVIRONMENT_PREFIX}LISTENERS", f"{ENVIRONMENT_PREFIX}COLLECT"):
+                    self.errors.append(
+                        ConfigError("", 0, name, "such tables are configured in the file alone")
+                    )
                 elif close:
                     self.errors.append(
                         ConfigError("", 0, name, "no such setting", f"did you mean {close[0]}?")
@@ -346,6 +349,15 @@ def _complete(settings: Settings, base: Path) -> Settings:
         data_dir=data_dir,
         hostname=hostname,
         listeners=sockets,
+        collect=tuple(
+            dataclasses.replace(
+                each,
+                password_file=resolved(each.password_file),
+                certificate_authorities=resolved(each.certificate_authorities),
+                largest=each.largest or settings.limits.message_size,
+            )
+            for each in settings.collect
+        ),
         tls=dataclasses.replace(
             settings.tls,
             certificate=resolved(settings.tls.certificate) or data_dir / "tls" / "cert.pem",
@@ -382,6 +394,11 @@ def _contradictions(settings: Settings) -> list[tuple[Place, str]]:
             message = f"binds the same place as listeners[{bound[place]}]"
             found.append((("listeners", number), message))
         bound.setdefault(place, number)
+    named: dict[str, int] = {}
+    for number, source in enumerate(settings.collect):
+        found += [(("collect", number, key), message) for key, message in _source_mistakes(source)]
+        if named.setdefault(source.name, number) != number:
+            found.append((("collect", number, "name"), f"is the name of collect[{named[source.name]}] too"))
     queue, limits, auth, storage = settings.queue, settings.limits, settings.auth, settings.storage
     smarthost = queue.smarthost
     if queue.warn_after >= queue.lifetime:
@@ -396,6 +413,21 @@ def _contradictions(settings: Settings) -> list[tuple[Place, str]]:
         found.append((("storage", "inline_blob_limit"), "must not be more than limits.message_size"))
     if storage.engine is StorageEngine.MEMORY and settings.workers > 1:
         found.append((("workers",), "must be 1 (or 0) with storage.engine memory"))
+    return found
+
+
+def _source_mistakes(source: Source) -> list[tuple[str, str]]:
+    found = [
+        (key, "is needed")
+        for key in ("name", "account", "host", "user", "password_file")
+        if not getattr(source, key)
+    ]
+    if source.password_in_clear and source.tls is not SourceTls.NONE:
+        found.append(("password_in_clear", "makes no sense with TLS"))
+    if source.keep and source.delete_after:
+        found.append(("delete_after", "needs keep = false"))
+    if source.protocol is SourceProtocol.POP3 and source.folder.upper() != "INBOX":
+        found.append(("folder", "must be INBOX: POP3 has no other"))
     return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from postroom.config.loading import ENVIRONMENT_PREFIX
-from postroom.config.settings import STANDARD_LISTENERS, Settings
+from postroom.config.settings import STANDARD_LISTENERS, Listener, Settings
 from postroom.config.spec import Field, Kind, Spec, Unit, fields_of, write_quantity
 
 INTRODUCTION: Final = """\
@@ -29,7 +29,7 @@ writes a first one into the data directory. Commands look for it there, or take 
   `"15 min"`, `"4 h"`, `"5 d"`.
 - Relative paths count from the file's directory.
 - Each setting can be overridden by an environment variable, named below; lists are separated by commas there.
-  (Listeners are the exception: they are configured in the file alone.)
+  (Tables that repeat, such as listeners, are the exception: they are configured in the file alone.)
 - Changes take effect at the next start. Certificates are watched and reloaded while postroom runs.
 
 ```toml
@@ -77,7 +77,7 @@ def _section(title: str, kind: type, path: tuple[str, ...], repeated: bool = Fal
     yield f"\n## {title or 'At the top of the file'}\n"
     if path:
         yield f"\n{(kind.__doc__ or '').strip()}\n"
-    if repeated:
+    if kind is Listener:
         standard = ", ".join(
             f"{protocol.value} ({port}, {tls.value})" for protocol, port, tls in STANDARD_LISTENERS
         )

@@ -22,6 +22,7 @@ from postroom.config.checks import (
     check_networks,
     check_rising,
 )
+from postroom.config.sources import Source
 from postroom.config.spec import Unit, section, setting
 
 KIB: Final = 1024
@@ -433,6 +434,7 @@ class Settings:
         "", "The system user to become after the sockets are bound, when started by root. Empty: stay."
     )
     listeners: tuple[Listener, ...] = ()
+    collect: tuple[Source, ...] = ()
     tls: Tls = section(Tls)
     limits: Limits = section(Limits)
     auth: Auth = section(Auth)

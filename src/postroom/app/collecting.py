@@ -1,0 +1,109 @@
+"""Collecting as the configuration says: dials the other server, opens the ledger, runs the collector.
+
+Invariants: one run at a time for each source, over all processes (a lock on a file): two could store a message twice. What was
+stored before a session broke off is reported as well.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from postroom.collect.collector import Collector, HeaderFilter, Report, Wishes
+from postroom.collect.imap import ImapMailbox
+from postroom.collect.ledger import Ledger
+from postroom.collect.pop3 import Pop3Mailbox
+from postroom.collect.remote import Login, RemoteMailbox, RemoteRefused, Security
+from postroom.config.paths import DataDir
+from postroom.config.sources import Source, SourceProtocol, SourceTls
+from postroom.model.account import Account
+from postroom.model.errors import InUse, PostroomError, QuotaExceeded, Unavailable
+from postroom.net.dial import dial
+from postroom.net.tls import client_context
+from postroom.store.api import MailStore
+from postroom.wire.errors import ProtocolError
+
+_PATIENCE = 120.0
+"""Seconds a server may stay silent."""
+_SECURITY = {
+    SourceTls.NONE: Security.NONE,
+    SourceTls.STARTTLS: Security.STARTTLS,
+    SourceTls.IMPLICIT: Security.IMPLICIT,
+}
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """What came of a source; ``error`` is empty, or why the session ended early."""
+
+    report: Report
+    error: str = ""
+
+
+async def collect_source(
+    data: DataDir,
+    store: MailStore,
+    source: Source,
+    account: Account,
+    *,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Outcome:
+    """One run. Raises InUse while another one is under way, OSError for what is wrong on this machine."""
+    assert source.password_file is not None
+    password = source.password_file.read_text().split("\n", 1)[0]
+    with _alone(data, source), Ledger(data.journals / "collected.sqlite") as ledger:
+        wishes = Wishes(
+            mailbox=source.mailbox,
+            delete_after=None if source.keep else source.delete_after,
+            largest=source.largest,
+            filters=tuple(_filter(each) for each in source.leave_out),
+        )
+        collector = Collector(source.name, account, store, ledger, wishes, clock=time.time, progress=progress)
+        try:
+            await collector.settle()
+            remote = await _open(source, Login(source.user, password, source.password_in_clear))
+            try:
+                await collector.collect(remote, dry_run=dry_run)
+            except BaseException:
+                await remote.abandon()
+                raise
+            await remote.close()
+        except (Unavailable, RemoteRefused, QuotaExceeded, ProtocolError) as error:
+            why = (error.private or error.public) if isinstance(error, PostroomError) else str(error)
+            return Outcome(collector.report, why)
+        return Outcome(collector.report)
+
+
+async def _open(source: Source, login: Login) -> RemoteMailbox:
+    context = client_context(source.certificate_authorities)
+    security = _SECURITY[source.tls]
+    implicit = context if security is Security.IMPLICIT else None
+    connection = await dial(source.host, source.standard_port, tls=implicit, patience=_PATIENCE)
+    if source.protocol is SourceProtocol.IMAP:
+        return await ImapMailbox.open(connection, login, security, context, source.folder)
+    return await Pop3Mailbox.open(connection, login, security, context)
+
+
+def _filter(text: str) -> HeaderFilter:
+    name, _, value = text.partition(":")
+    return HeaderFilter(name.strip(), value.strip())
+
+
+@contextmanager
+def _alone(data: DataDir, source: Source) -> Iterator[None]:
+    name = hashlib.sha256(source.name.encode()).hexdigest()[:24]
+    lock = os.open(data.journals / f"collect-{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(f"{source.name} is being collected already") from None
+        yield
+    finally:
+        os.close(lock)
