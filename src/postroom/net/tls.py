@@ -170,14 +170,14 @@ class TlsFilter:
                 count = cast("int", read(_RECORD, _SHARED))
             except ssl.SSLWantReadError:
                 break
-            except ssl.SSLZeroReturnError as error:
-                if pieces:
-                    # Octets before the close_notify are still the peer's; the next receive (end of input) ends it.
-                    break
-                raise TlsFailure("closed by the peer") from error
+            except ssl.SSLZeroReturnError:
+                count = 0
             except ssl.SSLError as error:
                 raise TlsFailure(_reason(error)) from error
             if not count:
+                if pieces:
+                    # Octets before the close_notify are still the peer's; the next receive (end of input) ends it.
+                    break
                 raise TlsFailure("closed by the peer")
             pieces.append(bytes(_SHARED_VIEW[:count]))
             if not self._incoming.pending and not self._object.pending():
