@@ -46,9 +46,9 @@ class _Parsed:
 
     @property
     def text(self) -> str:
-        """The plain text (or else the HTML) of the body; empty when there is neither."""
+        r"""The plain text (or else the HTML) of the body, lines ending in ``\n``; empty when there is neither."""
         body = self.email.get_body(("plain", "html"))
-        return str(body.get_content()) if body is not None else ""
+        return str(body.get_content()).replace("\r\n", "\n") if body is not None else ""
 
 
 @dataclass(frozen=True)
