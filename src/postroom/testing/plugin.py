@@ -108,6 +108,7 @@ def postroom_imap(postroom_server: ThreadedServer) -> Endpoint:
 
 
 def _clean(server: ThreadedServer) -> Iterator[ThreadedServer]:
+    # Before the test too: somebody may have used the session's server without this fixture.
+    server.reset()
     yield server
-    # Behind the test, so that a server nobody has used yet need not be emptied.
     server.reset()
