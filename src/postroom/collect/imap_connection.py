@@ -1,0 +1,171 @@
+"""A session with another IMAP server, up to the point where commands can be sent (RFC 3501 §3).
+
+Invariants: the password is shown only inside TLS, unless the owner allows otherwise; capabilities are asked for again after
+STARTTLS and after login. After a RemoteProtocolError the session cannot go on.
+
+It must not know: what it is used for, stores, sockets.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from postroom.collect.remote import Connection, Login, RemoteRefused, Security
+from postroom.model.errors import Unavailable
+from postroom.wire.errors import ParseError, RemoteProtocolError
+from postroom.wire.events import Sentinel
+from postroom.wire.imap.client import ImapClient
+from postroom.wire.imap.commands import Authenticate, Capability, Command, Logout, StartTls
+from postroom.wire.imap.commands import Login as LoginCommand
+from postroom.wire.imap.parse import challenge_of
+from postroom.wire.imap.responses import ClientEvent, Code, Continue, Kind, Tagged, Untagged
+from postroom.wire.sasl.api import ClientMechanism
+from postroom.wire.sasl.registry import choose
+
+_BINDING: Final = "tls-exporter"
+
+
+@dataclass(slots=True, frozen=True)
+class Answer:
+    """What came before the OK, and the response code in it."""
+
+    events: list[ClientEvent]
+    code: Code | None = None
+
+    def __iter__(self) -> Iterator[ClientEvent]:
+        return iter(self.events)
+
+
+class ImapConnection:
+    """A logged-in session."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._client = ImapClient()
+
+    @classmethod
+    async def open(
+        cls, connection: Connection, login: Login, security: Security, tls: ssl.SSLContext
+    ) -> ImapConnection:
+        """Greeting, STARTTLS, login. The connection is closed when it does not come to that. Raises Unavailable,
+        RemoteRefused, RemoteProtocolError."""
+        session = cls(connection)
+        try:
+            await session._begin(login, security, tls)
+        except BaseException:
+            await connection.close()
+            raise
+        return session
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the server announced after login, in capitals."""
+        return self._client.capabilities
+
+    async def demand(self, command: Command) -> Answer:
+        """Send a command and take what it answers. Raises RemoteRefused for NO and BAD, Unavailable, RemoteProtocolError."""
+        return await self._demand(command)
+
+    async def log_out(self) -> None:
+        """Take leave and close."""
+        try:
+            await self._demand(Logout())
+        finally:
+            await self._connection.close()
+
+    async def abandon(self) -> None:
+        """Close without a word; never raises."""
+        await self._connection.close()
+
+    # --- beginning
+
+    async def _begin(self, login: Login, security: Security, tls: ssl.SSLContext) -> None:
+        greeting = await self._event()
+        if not isinstance(greeting, Untagged) or greeting.kind is not Kind.OK:
+            raise RemoteRefused(private=f"greeting: {_said(greeting)}")
+        await self._demand(Capability())
+        if security is Security.STARTTLS:
+            if "STARTTLS" not in self._client.capabilities:
+                raise RemoteRefused(private="STARTTLS is not offered")
+            await self._demand(StartTls())
+            if not isinstance(self._client.next_event(), Sentinel):
+                raise RemoteProtocolError("IMAP: octets behind the reply to STARTTLS")
+            await self._connection.start_tls(tls)
+            self._client.tls_started()
+            await self._demand(Capability())
+        if security is not Security.NONE and self._connection.tls is None:
+            raise Unavailable(private="no TLS")
+        await self._log_in(login)
+        if not self._client.capabilities:
+            await self._demand(Capability())
+
+    async def _log_in(self, login: Login) -> None:
+        tls = self._connection.tls
+        bindings = {_BINDING: tls.exporter} if tls is not None and tls.exporter is not None else {}
+        in_clear = tls is None and not login.allow_clear
+        capabilities = self._client.capabilities
+        offered = [name[5:] for name in capabilities if name.startswith("AUTH=")]
+        spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear)
+        if spec is None:
+            if in_clear or "LOGINDISABLED" in capabilities:
+                raise RemoteRefused(private="no usable mechanism is offered")
+            await self._demand(LoginCommand(login.user, login.password))
+            return
+        mechanism = spec.client(login.user, login.password, bindings)
+        initial = mechanism.initial() if "SASL-IR" in capabilities else None
+        await self._demand(Authenticate(spec.name, initial), mechanism)
+        if not mechanism.complete:
+            raise RemoteRefused(private="the server has not proved to know the password")
+
+    # --- talking
+
+    async def _demand(self, command: Command, mechanism: ClientMechanism | None = None) -> Answer:
+        tag = self._client.send(command)
+        events: list[ClientEvent] = []
+        first = True
+        while True:
+            event = await self._event()
+            if isinstance(event, Continue) and mechanism is not None:
+                self._client.respond(self._answer(event, mechanism, first=first))
+                first = False
+            elif not isinstance(event, Tagged) or event.tag != tag:
+                events.append(event)
+            elif event.kind is not Kind.OK:
+                raise RemoteRefused(
+                    private=f"{type(command).__name__.upper()}: {event.kind.name} {event.text}"
+                )
+            else:
+                return Answer(events, event.code)
+
+    def _answer(self, event: Continue, mechanism: ClientMechanism, *, first: bool) -> bytes:
+        try:
+            challenge = challenge_of(event)
+        except ParseError as error:
+            raise RemoteProtocolError(f"IMAP: {error}") from error
+        if first and not challenge and "SASL-IR" not in self._client.capabilities:
+            initial = mechanism.initial()
+            if initial is not None:
+                return initial
+        return mechanism.step(challenge)
+
+    async def _event(self) -> ClientEvent:
+        while True:
+            if self._client.output_size:
+                await self._connection.send(self._client.data_to_send())
+            event = self._client.next_event()
+            if not isinstance(event, Sentinel):
+                return event
+            octets = await self._connection.receive()
+            self._client.receive_data(octets)
+            if not octets:
+                raise RemoteProtocolError("IMAP: the connection has ended")
+
+
+def _said(event: ClientEvent) -> str:
+    """For the log: what a server said."""
+    if isinstance(event, Untagged | Tagged):
+        return f"{event.kind.name} {event.text}"
+    return type(event).__name__
