@@ -26,7 +26,8 @@ def run_pytest(folder: Path, source: str, *arguments: str) -> subprocess.Complet
     (folder / "test_it.py").write_text(source)
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\naddopts = --strict-markers\n")
     plugin = () if is_installed() else ("-p", MODULE)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONDEVMODE": "1"}
+    paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDEVMODE": "1"}
     environment.pop("PYTEST_ADDOPTS", None)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio", *plugin, *arguments],

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from postroom.app import AlreadyRunning
 from postroom.model.errors import NoSuchMailbox, NoSuchRecipient, QuotaExceeded
 from postroom.store.directory import EntryExists
 from postroom.testing import Endpoint, ThreadedServer
@@ -370,6 +371,37 @@ def test_after_stop_nothing_is_left() -> None:
         with pytest.raises(RuntimeError, match="runs already"):
             server.start()
     assert set(threading.enumerate()) == before
+
+
+def test_a_directory_has_one_server_at_a_time(tmp_path: Path) -> None:
+    with ThreadedServer(directory=tmp_path):
+        second = ThreadedServer(directory=tmp_path)
+        with pytest.raises(AlreadyRunning):
+            second.start()
+    with second:
+        assert second.outbox == []
+
+
+def test_what_goes_wrong_in_the_thread_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(threading.enumerate())
+    server = ThreadedServer().start()
+
+    async def fails() -> None:
+        raise OSError("no disk")
+
+    monkeypatch.setattr(server._server._store, "close", fails)
+    with pytest.raises(OSError, match="no disk"):
+        server.stop()
+    server.stop()
+    assert set(threading.enumerate()) == before
+    with server:
+        assert server.outbox == []
+
+
+def test_a_call_from_the_wrong_thread_does_not_hang(server: ThreadedServer) -> None:
+    send(server, ANN)
+    with pytest.raises(RuntimeError, match="own thread"):
+        server.wait_for_message(ANN, where=lambda _message: bool(server.outbox))
 
 
 def test_a_failed_start_is_told_and_leaves_nothing(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import ssl
 import tempfile
@@ -22,22 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from postroom.app.parent import take_lock
 from postroom.app.services import Services
 from postroom.app.storage import SoleStorage
 from postroom.config.paths import DataDir
-from postroom.config.settings import (
-    Auth,
-    Limits,
-    Listener,
-    ListenerProtocol,
-    Queue,
-    Settings,
-    Smarthost,
-    Storage,
-    StorageEngine,
-    TlsMode,
-    TlsVersion,
-)
+from postroom.config.settings import TlsVersion
 from postroom.delivery.trace import RETURN_PATH
 from postroom.model.account import Account
 from postroom.model.address import Address
@@ -50,7 +40,8 @@ from postroom.net.listeners import bind
 from postroom.store.api import Column, QueuedMessage
 from postroom.store.directory import NewAccount, PasswordRefused
 from postroom.testing import logs
-from postroom.testing.endpoints import LOOPBACK, Endpoints
+from postroom.testing.configuration import listeners, settings_for
+from postroom.testing.endpoints import Endpoints
 from postroom.testing.faults import Faults
 from postroom.testing.messages import MessageLike, OutgoingMessage, StoredMessage, octets_of
 
@@ -59,9 +50,6 @@ if TYPE_CHECKING:
 
 _TICK: Final = 1.0
 _LEAVE_SECONDS: Final = 2.0
-_LOOPBACK_NETWORKS: Final = ("127.0.0.0/8", "::1/128")
-_NOWHERE: Final = "outbox.invalid"
-"""The smarthost that makes sessions take mail for foreign domains; the lanes that would dial it are never started."""
 _END_OF_TIME: Final = 1 << 61
 _OUTBOX_LIMIT: Final = 1 << 30
 _COLUMNS: Final = (
@@ -75,19 +63,6 @@ _COLUMNS: Final = (
 )
 _FLAG_NAMES: Final = {flag: f"\\{flag.name.capitalize()}" for flag in SystemFlag if flag.name}
 _FLAGS: Final = {name.lower(): flag for flag, name in _FLAG_NAMES.items()}
-
-_PLAIN: Final = (
-    ("smtp", ListenerProtocol.SMTP),
-    ("submission", ListenerProtocol.SUBMISSION),
-    ("lmtp", ListenerProtocol.LMTP),
-    ("pop3", ListenerProtocol.POP3),
-    ("imap", ListenerProtocol.IMAP),
-)
-_IMPLICIT: Final = (
-    ("submissions", ListenerProtocol.SUBMISSION),
-    ("pop3s", ListenerProtocol.POP3),
-    ("imaps", ListenerProtocol.IMAP),
-)
 
 
 class NoMeter:
@@ -114,30 +89,6 @@ class NoCertificates:
         raise AssertionError(f"no certificate for {alpn}")
 
 
-def _settings(data: Path, hostname: str, *, durable: bool) -> Settings:
-    """Hashes as cheap as they can be, no limit on failed logins, no delay after them."""
-    many = 1_000_000
-    return Settings(
-        data_dir=data,
-        hostname=hostname,
-        workers=1,
-        auth=Auth(
-            argon2_memory=8 * 1024,
-            argon2_time=1,
-            scram_iterations=4096,
-            slots=2,
-            failures_per_ip_minute=many,
-            failures_per_ip_day=many,
-            failures_per_user_hour=many,
-            delay_minimum=0,
-            delay_maximum=0,
-        ),
-        limits=Limits(imap_connections_per_user=1000),
-        storage=Storage(engine=StorageEngine.SQLITE if durable else StorageEngine.MEMORY, shards=1),
-        queue=Queue(smarthost=Smarthost(host=_NOWHERE)),
-    )
-
-
 class InProcessServer(Endpoints):
     """A server in the running event loop; use it as an asynchronous context manager, or ``start`` and ``stop`` it.
 
@@ -160,7 +111,8 @@ class InProcessServer(Endpoints):
     # --- life
 
     async def start(self) -> Self:
-        """Serve; returns when every port takes connections. Raises OSError, and what the store raises."""
+        """Serve; returns when every port takes connections. Raises OSError, AlreadyRunning (another server is at work on
+        the directory), and what the store raises."""
         if self._stack is not None:
             raise RuntimeError("the server runs already")
         async with contextlib.AsyncExitStack() as stack:
@@ -177,9 +129,10 @@ class InProcessServer(Endpoints):
         stack.callback(shutil.rmtree, temporary, ignore_errors=True)
         durable = self._directory is not None
         data = DataDir(self._directory or temporary)
-        settings = _settings(data.root, self._hostname, durable=durable)
+        settings = settings_for(data.root, self._hostname, durable=durable)
         if durable:
             data.make()
+            stack.callback(os.close, take_lock(data))
         self._certificate = temporary / "cert.pem"
         certificates = self._certificates(temporary) if self._tls else NoCertificates()
         storage = SoleStorage(settings, data, loop)
@@ -214,25 +167,14 @@ class InProcessServer(Endpoints):
         await self.stop()
 
     async def _listen(self) -> None:
-        plain = TlsMode.STARTTLS if self._tls else TlsMode.NONE
-        listeners = [(name, protocol, plain) for name, protocol in _PLAIN]
-        if self._tls:
-            listeners += [(name, protocol, TlsMode.IMPLICIT) for name, protocol in _IMPLICIT]
-        for name, protocol, mode in listeners:
-            bound = bind(LOOPBACK, 0, reuse_port=False)
+        for name, listener in listeners(tls=self._tls):
+            bound = bind(listener.address, 0, reuse_port=False)
             try:
-                self._ports[name] = bound.getsockname()[1]
-                listener = Listener(
-                    protocol=protocol,
-                    address=LOOPBACK,
-                    port=self._ports[name],
-                    tls=TlsMode.NONE if protocol is ListenerProtocol.LMTP else mode,
-                    cleartext_auth_cidrs=_LOOPBACK_NETWORKS,
-                )
                 await self._services.listen(listener, bound)
             except BaseException:
                 bound.close()
                 raise
+            self._ports[name] = bound.getsockname()[1]
 
     async def _ticks(self) -> None:
         loop = asyncio.get_running_loop()

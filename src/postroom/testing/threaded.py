@@ -6,6 +6,7 @@ Invariants: everything of the server happens in its thread's loop; every method 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
@@ -39,34 +40,32 @@ class ThreadedServer(Endpoints):
         self._server = InProcessServer(tls=tls, directory=directory, hostname=hostname)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
 
     # --- life
 
     def start(self) -> Self:
-        """Serve; returns when every port takes connections. Raises OSError, and what the store raises."""
+        """Serve; returns when every port takes connections. Raises OSError, AlreadyRunning (another server is at work on
+        the directory), and what the store raises."""
         if self._thread is not None:
             raise RuntimeError("the server runs already")
         started = threading.Event()
-        failures: list[BaseException] = []
         self._thread = threading.Thread(
-            target=self._run, args=(started, failures), name="postroom-server", daemon=True
+            target=self._run, args=(started,), name="postroom-server", daemon=True
         )
         self._thread.start()
         started.wait()
-        if failures:
-            self._thread.join()
-            self._thread = None
-            raise failures[0]
+        if self._loop is None:
+            self._join()
         return self
 
     def stop(self) -> None:
-        """Let sessions take leave, close everything, end the thread; idempotent."""
-        thread, loop = self._thread, self._loop
-        if thread is None or loop is None:
+        """Let sessions take leave, close everything, end the thread; idempotent. Raises what went wrong in it."""
+        if self._thread is None or self._loop is None:
             return
-        loop.call_soon_threadsafe(self._stop.set)
-        thread.join()
-        self._thread = self._loop = None
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself: ``_join`` says why
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._join()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -74,13 +73,21 @@ class ThreadedServer(Endpoints):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _run(self, started: threading.Event, failures: list[BaseException]) -> None:
+    def _join(self) -> None:
+        assert self._thread is not None
+        self._thread.join()
+        self._thread = self._loop = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _run(self, started: threading.Event) -> None:
         try:
             # asyncio's own loop, whatever policy the program under test has set.
             with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
                 runner.run(self._serve(started))
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that called start
-            failures.append(error)
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that started or stops it
+            self._failure = error
         finally:
             started.set()
 
@@ -175,7 +182,10 @@ class ThreadedServer(Endpoints):
         where: Callable[[StoredMessage], bool] | None = None,
     ) -> StoredMessage:
         """The first message in a mailbox, or the first for which ``where`` is true; waits ``timeout`` seconds for it.
-        Raises TimeoutError, NoSuchRecipient."""
+
+        ``where`` runs in the server's thread: it looks at the message it is given, and calls nothing here. Raises
+        TimeoutError, NoSuchRecipient.
+        """
         work = self._server.wait_for_message(address, timeout=timeout, mailbox=mailbox, where=where)
         return self._call(work, timeout)
 
