@@ -19,6 +19,7 @@ from postroom import __version__
 from postroom.cli import account, alias, domain, mailbox
 from postroom.cli.collect import collect
 from postroom.cli.config import app as config_app
+from postroom.cli.copy import copy
 from postroom.cli.exits import Exit, Failed, exit_for
 from postroom.cli.exporting import export
 from postroom.cli.fsck import fsck
@@ -46,6 +47,7 @@ COMMANDS: Final[tuple[tuple[str, Callable[..., object]], ...]] = (
     ("import", import_),
     ("export", export),
     ("collect", collect),
+    ("copy", copy),
     ("fsck", fsck),
     ("config", config_app),
 )

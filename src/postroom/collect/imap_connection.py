@@ -101,6 +101,7 @@ class ImapConnection:
         await self._log_in(login)
         if not self._client.capabilities:
             await self._demand(Capability())
+        self._client.non_synchronising = "LITERAL+" in self._client.capabilities
 
     async def _log_in(self, login: Login) -> None:
         tls = self._connection.tls
