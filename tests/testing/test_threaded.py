@@ -150,6 +150,20 @@ def test_deliver_puts_a_message_where_it_is_wanted(server: ThreadedServer) -> No
     assert "Lists/all" in server.mailboxes(ANN)
 
 
+def test_whoever_idles_is_told_of_a_delivery(server: ThreadedServer) -> None:
+    with socket.create_connection(server.imap, timeout=30) as client, client.makefile("rb") as lines:
+        client.sendall(f"a LOGIN {ANN} {SECRET}\r\n".encode())
+        while not lines.readline().startswith(b"a OK"):
+            pass
+        client.sendall(b"b SELECT INBOX\r\n")
+        while not lines.readline().startswith(b"b OK"):
+            pass
+        client.sendall(b"c IDLE\r\n")
+        assert lines.readline().startswith(b"+ ")
+        server.deliver(ANN, HELLO)
+        assert lines.readline() == b"* 1 EXISTS\r\n"
+
+
 def test_mistakes_are_told(server: ThreadedServer) -> None:
     with pytest.raises(NoSuchRecipient):
         server.messages("nobody@example.test")
@@ -412,3 +426,11 @@ def test_a_failed_start_is_told_and_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="directory"):
             server.start()
     assert set(threading.enumerate()) == before
+
+
+def test_the_package_has_the_names_it_promises() -> None:
+    import postroom.testing as package
+
+    assert {getattr(package, name).__name__ for name in package.__all__} == set(package.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        getattr(package, "Nothing")  # noqa: B009 - mypy refuses the plain spelling, as it should
