@@ -256,6 +256,36 @@ async def test_cleartext_after_close_notify_is_never_read(certificate: Certifica
         plain.close()
 
 
+async def test_a_command_that_comes_with_the_close_notify_counts(certificate: Certificate) -> None:
+    """A client that says QUIT and closes at once has said QUIT: its deletions are carried out."""
+    context = server_context(*certificate, "imap")
+    async with EchoServer(context, tls="implicit") as server:
+        plain = socket.create_connection(("127.0.0.1", server.port))
+        client = ssl.create_default_context(cafile=str(certificate[0]))
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = client.wrap_bio(incoming, outgoing, server_hostname="localhost")
+
+        def speak() -> None:
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    plain.sendall(outgoing.read())
+                    incoming.write(plain.recv(65536))
+            tls.write(b"whole line\r\n")
+            try:
+                tls.unwrap()
+            except ssl.SSLWantReadError:
+                pass
+            plain.sendall(outgoing.read())
+
+        await asyncio.to_thread(speak)
+        await _until(lambda: server.sessions[0].ended == 1)
+        assert server.sessions[0].engine.seen == [b"whole line"]
+        plain.close()
+
+
 async def test_the_first_command_may_come_with_the_end_of_the_handshake(certificate: Certificate) -> None:
     """A fast client sends its next command together with its Finished: it is read, by an engine that knows of TLS."""
     context = server_context(*certificate, "imap")

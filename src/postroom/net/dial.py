@@ -77,6 +77,8 @@ class ClientConnection(asyncio.Protocol):
         try:
             async with asyncio.timeout(self._patience):
                 while True:
+                    if self._tls is not None and self._tls.closed:
+                        return b""
                     octets = await self._take()
                     if self._tls is None or not octets:
                         return octets

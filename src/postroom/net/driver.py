@@ -131,6 +131,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Octets from the network, through TLS if there is any."""
         if self._tls is not None:
+            if self._tls.closed:
+                return  # nothing behind the close_notify is read (threats T6)
             try:
                 data = self._tls.receive(data)
             except TlsFailure as failure:
@@ -147,10 +149,15 @@ class Connection(asyncio.Protocol):
         if self._held is not None:
             # The client may speak as soon as its side of the handshake is done: the session has yet to tell the engine.
             self._held += data
+            self._eof = self._tls is not None and self._tls.closed
             return
         self._received += len(data)
         self._unread += len(data)
         self._engine.receive_data(data)
+        if self._tls is not None and self._tls.closed:
+            # What came before the close_notify is worked on, then the session has ended.
+            self._eof = True
+            self._engine.receive_data(b"")
         if self._waiter is not None:
             self._resume()
         elif self._unread > _UNREAD_LIMIT and not self._paused and self._socket is not None:

@@ -67,7 +67,9 @@ def client_context(ca_file: Path | None = None, *, verify: bool = True) -> ssl.S
 class TlsFilter:
     """One TLS connection without a socket: ciphertext in by ``receive``, ciphertext out by ``to_send``."""
 
-    __slots__ = ("_alpn", "_flight", "_hello", "_incoming", "_object", "_outgoing", "_server", "established")
+    __slots__ = (
+        "_alpn", "_flight", "_hello", "_incoming", "_object", "_outgoing", "_server", "closed", "established",
+    )  # fmt: skip
 
     def __init__(
         self, context: ssl.SSLContext, *, server: bool, alpn: str = "", server_hostname: str | None = None
@@ -82,6 +84,8 @@ class TlsFilter:
         self._flight = b""
         self._hello: ClientHello | None = None
         self.established = False
+        self.closed = False
+        """Whether the peer's close_notify was read: what it sent before has been given out, nothing behind it counts."""
 
     def start(self) -> None:
         """Client side: put the first flight into the output."""
@@ -175,8 +179,9 @@ class TlsFilter:
             except ssl.SSLError as error:
                 raise TlsFailure(_reason(error)) from error
             if not count:
+                self.closed = True
                 if pieces:
-                    # Octets before the close_notify are still the peer's; the next receive (end of input) ends it.
+                    # Octets in front of the close_notify are still the peer's (RFC 8446 §6.1); the caller then ends.
                     break
                 raise TlsFailure("closed by the peer")
             pieces.append(bytes(_SHARED_VIEW[:count]))
