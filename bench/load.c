@@ -3,8 +3,8 @@
  * Purpose: a load generator that costs much less than any mail server, for any line protocol.
  * Usage:   load HOST PORT CONNECTIONS LOOPS SCRIPT [SECONDS]
  *
- * The script, one step a line (\r \n \t \\ \xHH are understood; ${c} is the connection's number from 0, ${n} a number
- * that is different for each run of the loop):
+ * The script, one step a line (\r \n \t \\ \xHH are understood; ${c} is the connection's number from 0, ${c+16} that plus
+ * 16, ${n} a number that is different for each run of the loop):
  *   send TEXT            queue octets
  *   file PATH            queue the octets of a file
  *   expect PREFIX        send what is queued, read lines until one begins with PREFIX; a line that begins with a
@@ -116,8 +116,10 @@ static void append_variables(struct connection *c, const struct step *step) {
         const char *mark = memmem(at, (size_t)(end - at), "${", 2);
         if (!mark || mark + 3 >= end) { append(c, at, (size_t)(end - at)); return; }
         append(c, at, (size_t)(mark - at));
-        char number[24]; int length = snprintf(number, sizeof number, "%ld", mark[2] == 'c' ? (long)c->number : c->loop_number);
-        append(c, number, (size_t)length); at = mark + 4;
+        long plus = mark[3] == '+' ? atol(mark + 4) : 0;
+        char number[24]; int length = snprintf(number, sizeof number, "%ld", plus + (mark[2] == 'c' ? (long)c->number : c->loop_number));
+        append(c, number, (size_t)length);
+        const char *close = memchr(mark, '}', (size_t)(end - mark)); at = close ? close + 1 : end;
     }
 }
 
