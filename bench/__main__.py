@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.load import Load, LoadFailed
+from bench.peers.cyrus import Cyrus
 from bench.peers.dovecot import Dovecot
 from bench.peers.postfix import Postfix
 from bench.peers.postroom import Postroom
@@ -37,6 +38,7 @@ PEERS: Final[dict[str, Callable[[Path, Sequence[int]], Server]]] = {
     "dovecot-mdbox": Dovecot,
     "dovecot-maildir": lambda folder, cores: Dovecot(folder, cores, style="maildir"),
     "postfix": Postfix,
+    "cyrus": Cyrus,
 }
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
