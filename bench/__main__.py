@@ -92,6 +92,8 @@ def measure(bench: Bench, rows: Sequence[Row], servers: Sequence[Server], rounds
             for server in servers:
                 if row.service not in server.services or (row.alone and server.name != OURS):
                     continue
+                if row.once and number > 0:
+                    continue
                 print(f"round {number + 1}: {row.name}: {server.name}", file=sys.stderr)
                 try:
                     result.figures.setdefault(server.name, []).append(row.measure(bench, server))

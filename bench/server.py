@@ -34,7 +34,9 @@ class Server(ABC):
 
     name: str
     services: frozenset[str]
-    """Of smtp, lmtp, pop3, imap, imaps."""
+    """Of smtp, lmtp, pop3, imap, imaps; argon2id when the accounts named so have such hashes."""
+    remembers_passwords = False
+    """Whether a login that follows another of the same account costs no password hash."""
 
     def __init__(self, folder: Path, cores: Sequence[int] = ()) -> None:
         """``cores``: the processors it may use; empty for all."""
@@ -46,6 +48,10 @@ class Server(ABC):
     @abstractmethod
     def start(self) -> None:
         """Raises Unavailable."""
+
+    def twin(self, folder: Path) -> Server:
+        """Another one with the same configuration, not started, that nothing was asked of before."""
+        return type(self)(folder, self.cores)
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL to whatever of its processes is left."""

@@ -63,7 +63,9 @@ def show(results: Sequence[Result], servers: Sequence[str], title: str) -> None:
         table.add_column(column, justify="left" if column == "work" else "right")
     for result in results:
         table.add_row(*_cells(result, servers))
-    Console().print(table)
+    console = Console()
+    # A file or a pipe has no width of its own.
+    (console if console.is_terminal else Console(width=200)).print(table)
     for result in results:
         for server, why in result.failures.items():
             Console(stderr=True).print(f"{result.row.name}: {server}: {why}", markup=False)

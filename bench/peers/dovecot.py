@@ -6,25 +6,29 @@ authentication cache on. Its durability stays as it is by default (fsync when ma
 
 from __future__ import annotations
 
-import grp
+import os
 import pwd
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import install
 from bench.server import ACCOUNTS, DOMAIN, PASSWORD, Server, Unavailable, free_ports
+from postroom.store.directory_passwords import PasswordScheme
 
 _CONFIG = """
 base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/dovecot.log
 protocols = imap pop3 lmtp
-ssl = {ssl}
+ssl = yes
 ssl_cert = <{folder}/cert.pem
 ssl_key = <{folder}/key.pem
 disable_plaintext_auth = no
 auth_mechanisms = plain
-auth_cache_size = {cache}
+auth_cache_size = 10M
+auth_cache_verify_password_with_worker = yes
 auth_failure_delay = 0
 mail_location = {location}
 mail_uid = {uid}
@@ -97,30 +101,27 @@ service stats {{
 }}
 """
 
+_LOCATIONS = {"mdbox": "mdbox:~/mdbox", "maildir": "maildir:~/Maildir"}
+
 
 class Dovecot(Server):
-    """With ``location`` for ``mail_location``; ``hashed`` gives the accounts argon2id hashes instead of plain passwords."""
+    """With ``style`` for ``mail_location``. Accounts named argon have argon2id hashes, the others plain passwords."""
 
-    services = frozenset({"lmtp", "pop3", "imap", "imaps"})
+    services = frozenset({"lmtp", "pop3", "imap", "imaps", "argon2id"})
 
-    def __init__(
-        self,
-        folder: Path,
-        cores: Sequence[int] = (),
-        *,
-        style: str = "mdbox",
-        hashes: dict[str, str] | None = None,
-    ) -> None:
-        """``hashes``: PHC strings by account name, for those that shall not have a plain password."""
+    def __init__(self, folder: Path, cores: Sequence[int] = (), *, style: str = "mdbox") -> None:
         super().__init__(folder, cores)
         self.name = f"Dovecot {style}"
-        self._location = {"mdbox": "mdbox:~/mdbox", "maildir": "maildir:~/Maildir"}[style]
-        self._hashes = hashes or {}
+        self._style = style
+
+    def twin(self, folder: Path) -> Server:
+        """Another one that keeps mail in the same way."""
+        return Dovecot(folder, self.cores, style=self._style)
 
     def start(self) -> None:
-        program = shutil.which("dovecot", path="/usr/sbin:/usr/bin")
-        if program is None:
-            raise Unavailable("dovecot is not installed")
+        program = install.dovecot()
+        if os.geteuid() != 0:
+            raise Unavailable("its processes become other users: it must be started by root")
         self.folder.mkdir(parents=True)
         # Its processes become other users.
         for path in (self.folder, *self.folder.parents[:1]):
@@ -128,14 +129,14 @@ class Dovecot(Server):
         mail = self.folder / "mail"
         mail.mkdir()
         owner = pwd.getpwnam("mail")
-        for path in (mail,):
-            shutil.chown(path, "mail", grp.getgrgid(owner.pw_gid).gr_name)
+        shutil.chown(mail, "mail", owner.pw_gid)
         services = ("imap", "imaps", "pop3", "lmtp")
         self.ports = dict(zip(services, free_ports(len(services)), strict=True))
         users = self.folder / "users"
+        hashed = PasswordScheme().hash(PASSWORD)
         users.write_text(
             "".join(
-                f"{name}@{DOMAIN}:{'{ARGON2ID}' + self._hashes[name] if name in self._hashes else '{PLAIN}' + PASSWORD}::::::\n"
+                f"{name}@{DOMAIN}:{'{ARGON2ID}' + hashed if name.startswith('argon') else '{PLAIN}' + PASSWORD}::::::\n"
                 for name in ACCOUNTS
             )
         )
@@ -146,15 +147,13 @@ class Dovecot(Server):
         config.write_text(
             _CONFIG.format(
                 folder=self.folder,
-                location=self._location,
+                location=_LOCATIONS[self._style],
                 uid=owner.pw_uid,
                 gid=owner.pw_gid,
-                ssl="yes",
-                cache="10M" if not self._hashes else "0",
                 **self.ports,
             )
         )
-        self.launch([program, "-F", "-c", str(config)])
+        self.launch([str(program), "-F", "-c", str(config)])
         self.wait_until_it_answers()
 
     def last_words(self) -> str:
@@ -165,8 +164,6 @@ class Dovecot(Server):
 
 def make_certificate(certificate: Path, key: Path) -> None:
     """A self-signed ECDSA certificate for localhost, as postroom makes one."""
-    import subprocess
-
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
          "-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)],

@@ -17,7 +17,8 @@ class Postroom(Server):
     """With as many workers as it has cores."""
 
     name = "postroom"
-    services = frozenset({"smtp", "lmtp", "pop3", "imap", "imaps"})
+    remembers_passwords = True
+    services = frozenset({"smtp", "lmtp", "pop3", "imap", "imaps", "argon2id"})
 
     def __init__(self, folder: Path, cores: Sequence[int] = (), *, workers: int = 0) -> None:
         super().__init__(folder, cores)
@@ -47,7 +48,7 @@ class Postroom(Server):
             live.program = ("taskset", "-c", ",".join(map(str, self.cores)), *live.program)
         live.start()
         self.process = live.process
-        self.ports = {name: live.port(name) for name in self.services}
+        self.ports = {name: live.port(name) for name in self.services - {"argon2id"}}
 
     def stop(self) -> None:
         if self.process is not None:

@@ -6,9 +6,10 @@ best of the others. Rows leave a server able to play the next one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -32,10 +33,17 @@ class Bench:
     folder: Path
     scale: float
     prepared: set[tuple[str, str]]
+    turns: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def loops(self, wanted: int, least: int = 1) -> int:
         """So many, or fewer on a quick run."""
         return max(least, int(wanted * self.scale))
+
+    def turn(self, server: Server, what: str) -> int:
+        """0, 1, 2 ... each time this is asked for this server."""
+        key = (server.name, what)
+        self.turns[key] += 1
+        return self.turns[key] - 1
 
     @contextmanager
     def once(self, server: Server, what: str) -> Iterator[bool]:
@@ -57,6 +65,8 @@ class Row:
     more_is_better: bool = True
     alone: bool = False
     """Measured for postroom only."""
+    once: bool = False
+    """Measured in the first round only."""
 
 
 BOX: Final = 10_000
