@@ -7,8 +7,9 @@ How to use it (``store/opening.py`` makes a whole MailStore of such parts)::
     reader = ShardReader(data / "shards" / "1.sqlite", files)                                          # everybody
 
 Invariants:
-- What waits goes into one transaction together; while its commit is under way the next group gathers. There is no timer:
-  groups grow by themselves under load, and somebody alone waits for one commit.
+- What waits goes into one transaction together; while its commit is under way the next group gathers. A group begins when the
+  event loop has found nothing ready any more (or enough waits), so that all who are ready join: groups grow by themselves
+  under load, and somebody alone waits for a few empty turns of the loop and one commit.
 - Nobody is answered before COMMIT has returned under ``synchronous=FULL``. One call into the event loop answers the group.
 - Statements of light operations (a delivery, a few flags) run on the loop's thread, everything else in the shard's thread:
   COMMIT, checkpoints, and operations on many entries. Each SQLite statement gives up and takes back the GIL; beside a busy
@@ -51,6 +52,15 @@ MOST_OCTETS: Final = 16 << 20
 """Inline octets in one transaction, about."""
 MOST_WEIGHT: Final = 64
 """Weight of a group whose statements run on the loop's thread: about 3 ms."""
+GATHER_OPERATIONS: Final = 32
+"""How many need not wait for others: larger groups cost no less for each."""
+GATHER_SECONDS: Final = 0.008
+"""How long a group gathers while the loop stays busy; about eight deliveries' work. Measured, two workers with a shard each,
+LMTP of 4 KB by 16 and 64 connections: groups of 6 and 18 instead of 2.6 and 10, about an eighth less CPU for a delivery."""
+_QUIET_SECONDS: Final = 0.000_05
+"""A turn of the loop that took less did nothing: an empty one takes about 10 microseconds, a command of a session 100."""
+_QUIET_TURNS: Final = 2
+"""What one turn reads is often worked on in the next, so one quiet turn proves nothing."""
 IDLE_SECONDS: Final = 1.0
 _HEAVY: Final = MOST_WEIGHT + 1
 _OCTETS_PER_WEIGHT: Final = 16 * 1024
@@ -139,6 +149,8 @@ class SqliteShard:
         self._waiting: deque[tuple[Operation, Any]] = deque()
         self._busy = False
         self._scheduled = False
+        self._gathering_since = self._turn = 0.0
+        self._quiet = 0
         self._closed: Any = None
         self._idle: Any = None
         self._maildrops: set[AccountId] = set()
@@ -193,10 +205,23 @@ class SqliteShard:
     # --- on the loop's thread
 
     def _schedule(self) -> None:
-        """Begin the next group after this turn of the loop, so that what comes together goes together."""
+        """Begin the next group soon."""
         if not self._busy and not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._begin)
+            self._gathering_since = self._turn = time.perf_counter()
+            self._quiet = 0
+            self._loop.call_soon(self._gather)
+
+    def _gather(self) -> None:
+        """Begin when the loop has run dry, so that what comes together goes together."""
+        if 0 < len(self._waiting) < GATHER_OPERATIONS and self._closed is None:
+            now = time.perf_counter()
+            self._quiet = self._quiet + 1 if now - self._turn < _QUIET_SECONDS else 0
+            self._turn = now
+            if self._quiet < _QUIET_TURNS and now - self._gathering_since < GATHER_SECONDS:
+                self._loop.call_soon(self._gather)
+                return
+        self._begin()
 
     def _begin(self) -> None:
         self._scheduled = False
