@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +27,7 @@ from bench.peers.postfix import Postfix
 from bench.peers.postroom import Postroom
 from bench.rows import Bench, Row, delivery, logins, mailbox, memory, standing
 from bench.server import Server, Unavailable
-from bench.table import OURS, Result, as_json, heading, markdown, show
+from bench.table import OURS, Result, as_json, heading, insert, markdown, show
 
 ROWS: Final[tuple[Row, ...]] = (
     *memory.ROWS,
@@ -40,11 +42,9 @@ PEERS: Final[dict[str, Callable[[Path, Sequence[int]], Server]]] = {
     "postfix": Postfix,
     "cyrus": Cyrus,
 }
-PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure postroom beside other servers."
@@ -57,8 +57,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", help="rows whose name holds this text; may be repeated")
     parser.add_argument("--cores", default="", help="processors for servers and load, such as 0,1 (all)")
     parser.add_argument("--json", type=Path, help="also write every figure to this file")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
-    return parser.parse_args()
+    parser.add_argument(
+        "--markdown", type=Path, help="put the table into this page, such as docs/benchmarks.md"
+    )
+    return parser.parse_args(given)
 
 
 def choose_rows(only: Sequence[str] | None) -> list[Row]:
@@ -116,27 +118,27 @@ def main() -> int:
     folder.chmod(0o755)
     servers: list[Server] = [Postroom(folder / "postroom", cores)]
     servers += [PEERS[name](folder / name, cores) for name in names]
-    started: list[Server] = []
-    try:
-        bench = Bench(Load(folder, cores), folder, 0.05 if chosen.quick else 1.0, set())
-        started = begin(servers)
-        results = measure(bench, choose_rows(chosen.only), started, chosen.rounds)
-    except LoadFailed as error:
-        print(error, file=sys.stderr)
-        return 69
-    finally:
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for server in servers:
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+            stack.callback(server.stop)
+        try:
+            bench = Bench(Load(folder, cores), folder, 0.05 if chosen.quick else 1.0, set())
+            started = begin(servers)
+            results = measure(bench, choose_rows(chosen.only), started, chosen.rounds)
+        except LoadFailed as error:
+            print(error, file=sys.stderr)
+            return 69
     title = heading(cores, chosen.rounds)
     shown = [server.name for server in started]
     show(results, shown, title)
     if chosen.json is not None:
         chosen.json.write_text(json.dumps({"measured": title, "rows": as_json(results)}, indent=2) + "\n")
-    if chosen.write:
-        page = PAGE.read_text()
-        head, _, rest = page.partition(BEGIN)
-        PAGE.write_text(f"{head}{BEGIN}\n\n{markdown(results, shown, title)}\n{END}{rest.partition(END)[2]}")
+    if chosen.markdown is not None:
+        page = chosen.markdown.read_text() if chosen.markdown.exists() else ""
+        chosen.markdown.write_text(insert(page, markdown(results, shown, title)))
     return 0
 
 

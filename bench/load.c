@@ -1,7 +1,7 @@
 /* load: runs one script of sends and expects over many connections at once, and counts.
  *
  * Purpose: a load generator that costs much less than any mail server, for any line protocol.
- * Usage:   load HOST PORT CONNECTIONS LOOPS SCRIPT [SECONDS]
+ * Usage:   load HOST PORT CONNECTIONS LOOPS SCRIPT [SECONDS [ENOUGH]]
  *
  * The script, one step a line (\r \n \t \\ \xHH are understood; ${c} is the connection's number from 0, ${c+16} that plus
  * 16, ${n} a number that is different for each run of the loop):
@@ -14,7 +14,7 @@
  *   loop / end           the steps between are run LOOPS times in all, shared by the connections
  *   reconnect            close and connect again (for sessions that log in each time)
  * Output: one line of JSON: loops, errors, seconds, rate, latency percentiles of a loop in milliseconds, CPU seconds.
- * Bounds: stops after SECONDS (default 120) whatever happens.
+ * Bounds: begins no loop after ENOUGH seconds (default: no such limit), stops after SECONDS (default 120) whatever happens.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -44,7 +44,7 @@ struct connection {
 static struct step *steps; static int step_count, loop_at = -1;
 static char *fails[16]; static size_t fail_lengths[16]; static int fail_count;
 static long loops_wanted, loops_begun, loops_done, errors;
-static double *latencies; static struct sockaddr_in where; static int poller, active;
+static double *latencies, started, enough = 1e9; static struct sockaddr_in where; static int poller, active;
 
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
 static void die(const char *why) { fprintf(stderr, "load: %s: %s\n", why, strerror(errno)); exit(2); }
@@ -190,8 +190,10 @@ static void run(struct connection *c) {
         switch (step->kind) {
         case SEND: if (step->variables) append_variables(c, step); else append(c, step->text, step->length); break;
         case LOOP:
-            if (loops_begun >= loops_wanted) { while (steps[c->step].kind != END) c->step++; break; }
-            c->loop_number = loops_begun++; c->loop_started = now(); break;
+            c->loop_started = now();
+            if (c->loop_started - started > enough) loops_wanted = loops_begun;
+            if (loops_begun >= loops_wanted) { c->loop_started = 0; while (steps[c->step].kind != END) c->step++; break; }
+            c->loop_number = loops_begun++; break;
         case END:
             if (c->loop_started > 0) { latencies[loops_done++] = now() - c->loop_started; c->loop_started = 0; }
             if (loops_begun < loops_wanted) { c->step = loop_at; continue; }
@@ -220,18 +222,18 @@ static void readable(struct connection *c) {
 static int by_value(const void *a, const void *b) { double x = *(const double *)a, y = *(const double *)b; return x < y ? -1 : x > y; }
 
 int main(int argc, char **argv) {
-    if (argc < 6) { fprintf(stderr, "usage: load HOST PORT CONNECTIONS LOOPS SCRIPT [SECONDS]\n"); return 2; }
+    if (argc < 6) { fprintf(stderr, "usage: load HOST PORT CONNECTIONS LOOPS SCRIPT [SECONDS [ENOUGH]]\n"); return 2; }
     int count = atoi(argv[3]); loops_wanted = atol(argv[4]); read_script(argv[5]);
-    double limit = argc > 6 ? atof(argv[6]) : 120;
+    double limit = argc > 6 ? atof(argv[6]) : 120; if (argc > 7) enough = atof(argv[7]);
     where.sin_family = AF_INET; where.sin_port = htons((uint16_t)atoi(argv[2]));
     if (inet_pton(AF_INET, argv[1], &where.sin_addr) != 1) die("address");
     latencies = need(calloc((size_t)loops_wanted + 1, sizeof *latencies));
     poller = epoll_create1(0); if (poller < 0) die("epoll");
     struct connection *all = need(calloc((size_t)count, sizeof *all));
-    double start = now();
+    started = now();
     for (active = 0; active < count; active++) { all[active].number = active; dial(&all[active]); }
     struct epoll_event events[256];
-    while (active > 0 && now() - start < limit) {
+    while (active > 0 && now() - started < limit) {
         int n = epoll_wait(poller, events, 256, 1000);
         for (int i = 0; i < n; i++) {
             struct connection *c = events[i].data.ptr;
@@ -246,7 +248,7 @@ int main(int argc, char **argv) {
             if (!c->done && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) readable(c);
         }
     }
-    double seconds = now() - start; struct rusage usage; getrusage(RUSAGE_SELF, &usage);
+    double seconds = now() - started; struct rusage usage; getrusage(RUSAGE_SELF, &usage);
     qsort(latencies, (size_t)loops_done, sizeof *latencies, by_value);
     double p50 = loops_done ? latencies[loops_done / 2] : 0, p99 = loops_done ? latencies[loops_done * 99 / 100] : 0;
     printf("{\"loops\": %ld, \"errors\": %ld, \"unfinished\": %d, \"seconds\": %.4f, \"rate\": %.1f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"client_cpu\": %.3f}\n",

@@ -13,7 +13,7 @@ from typing import Final
 from bench.server import Server
 
 HERE: Final = Path(__file__).resolve().parent
-_SECONDS: Final = 120
+_SECONDS: Final = 120.0
 
 
 class LoadFailed(Exception):
@@ -45,15 +45,24 @@ class Load:
         self._program = folder / "load"
         subprocess.run([compiler, "-O2", "-o", str(self._program), str(HERE / "load.c")], check=True)
 
-    def run(self, server: Server, service: str, connections: int, loops: int, script: str) -> Measured:
-        """Play a script. Raises LoadFailed."""
+    def run(
+        self,
+        server: Server,
+        service: str,
+        connections: int,
+        loops: int,
+        script: str,
+        *,
+        enough: float = _SECONDS,
+    ) -> Measured:
+        """Play a script; no loop is begun after ``enough`` seconds. Raises LoadFailed."""
         path = self.folder / "script"
         path.write_text(script)
         before = server.cpu_seconds()
         done = subprocess.run(
             [
                 *self._pinned, str(self._program), "127.0.0.1", str(server.ports[service]), str(connections),
-                str(max(loops, 1)), str(path), str(_SECONDS),
+                str(max(loops, 1)), str(path), str(_SECONDS), str(enough),
             ],
             capture_output=True, text=True, check=False,
         )  # fmt: skip

@@ -35,8 +35,8 @@ class Server(ABC):
     name: str
     services: frozenset[str]
     """Of smtp, lmtp, pop3, imap, imaps; argon2id when the accounts named so have such hashes."""
-    remembers_passwords = False
-    """Whether a login that follows another of the same account costs no password hash."""
+    process_each = True
+    """Whether a connection has a process of its own."""
 
     def __init__(self, folder: Path, cores: Sequence[int] = ()) -> None:
         """``cores``: the processors it may use; empty for all."""

@@ -15,6 +15,7 @@ from rich.table import Table
 from bench.rows import Figure, Row
 
 OURS = "postroom"
+BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 
 
 @dataclass(slots=True)
@@ -80,6 +81,12 @@ def markdown(results: Sequence[Result], servers: Sequence[str], title: str) -> s
     ]
     lines += ["| " + " | ".join(_cells(result, servers)) + " |" for result in results]
     return "\n".join(lines) + "\n"
+
+
+def insert(page: str, table: str) -> str:
+    """A page with the table between its two marks, or at its end when it has none."""
+    head, _, rest = page.partition(BEGIN)
+    return f"{head}{BEGIN}\n\n{table}\n{END}{rest.partition(END)[2] or chr(10)}"
 
 
 def as_json(results: Sequence[Result]) -> list[Mapping[str, object]]:

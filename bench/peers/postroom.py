@@ -17,7 +17,7 @@ class Postroom(Server):
     """With as many workers as it has cores."""
 
     name = "postroom"
-    remembers_passwords = True
+    process_each = False
     services = frozenset({"smtp", "lmtp", "pop3", "imap", "imaps", "argon2id"})
 
     def __init__(self, folder: Path, cores: Sequence[int] = (), *, workers: int = 0) -> None:

@@ -72,3 +72,5 @@ class Row:
 BOX: Final = 10_000
 """Messages in the large mailbox."""
 CONNECTIONS: Final = 16
+ENOUGH: Final = 2.5
+"""Seconds after which a rate is known: slow servers do less."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import imaplib
+import time
+
+from bench.load import LoadFailed
 from bench.peers.postfix import Postfix
-from bench.rows import CONNECTIONS, Bench, Figure, Row
+from bench.rows import CONNECTIONS, ENOUGH, Bench, Figure, Row
 from bench.rows.messages import message_file
-from bench.server import DOMAIN, Server
+from bench.server import DOMAIN, PASSWORD, Server
 
 
 def _script(verb: str, body: object, account: str) -> str:
@@ -24,16 +28,29 @@ def deliver(bench: Bench, server: Server, service: str, octets: int, connections
     loops = bench.loops(count, connections)
     if isinstance(server, Postfix):
         return _stored(bench, server, connections, loops, script)
-    found = bench.load.run(server, service, connections, loops, script)
+    before = _messages(server, connections)
+    found = bench.load.run(server, service, connections, loops, script, enough=ENOUGH)
+    arrived = _messages(server, connections) - before
+    if arrived != found.loops:
+        raise LoadFailed(f"{found.loops} messages were acknowledged, {arrived} are in their mailboxes")
     return Figure(found.rate, found.cpu_ms)
 
 
-def _stored(bench: Bench, server: Postfix, connections: int, loops: int, script: str) -> Figure:
-    import time
+def _messages(server: Server, accounts: int) -> int:
+    """How many messages the accounts have that mail is delivered to."""
+    total = 0
+    for number in range(accounts):
+        with imaplib.IMAP4("127.0.0.1", server.ports["imap"]) as line:
+            line.login(f"user{number}@{DOMAIN}", f'"{PASSWORD}"')
+            _, answer = line.status("INBOX", "(MESSAGES)")
+            total += int(answer[0].rpartition(b" ")[2].rstrip(b")"))
+    return total
 
+
+def _stored(bench: Bench, server: Postfix, connections: int, loops: int, script: str) -> Figure:
     before, spent = server.delivered(), server.cpu_seconds()
     begin = time.monotonic()
-    bench.load.run(server, "smtp", connections, loops, script)
+    loops = bench.load.run(server, "smtp", connections, loops, script, enough=ENOUGH).loops
     while server.delivered() < before + loops:
         time.sleep(0.02)
         if time.monotonic() - begin > 120:

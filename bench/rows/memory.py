@@ -51,7 +51,8 @@ def per_connection(tls: bool) -> Row:
     )
 
     def measure(bench: Bench, server: Server) -> Figure:
-        count = bench.loops(500, 50)
+        # Processes are all alike; a few hundred KiB would be lost in the noise of few connections.
+        count = bench.loops(200 if server.process_each else 1_000, 50)
         twin = server.twin(bench.folder / f"{server.folder.name}-{service}")
         try:
             twin.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.rows import CONNECTIONS, Bench, Figure, Row
+from bench.rows import CONNECTIONS, ENOUGH, Bench, Figure, Row
 from bench.rows.messages import compose, message_file
 from bench.server import DOMAIN, PASSWORD, Server
 
@@ -15,7 +15,7 @@ _LOGOUT = "send d LOGOUT\\r\\n\nexpect d OK\n"
 
 def _run(bench: Bench, server: Server, loops: int, step: str, each: int = 1) -> Figure:
     script = f"{_LOGIN}loop\n{step}end\n{_LOGOUT}"
-    found = bench.load.run(server, "imap", CONNECTIONS, bench.loops(loops, 64), script)
+    found = bench.load.run(server, "imap", CONNECTIONS, bench.loops(loops, 64), script, enough=ENOUGH)
     return Figure(found.rate * each, found.cpu_ms / each)
 
 
