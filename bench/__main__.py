@@ -10,6 +10,7 @@ Loopback only; every loop is bounded in count and time. Nothing here decides whe
 from __future__ import annotations
 
 import argparse
+import imaplib
 import json
 import shutil
 import signal
@@ -98,20 +99,26 @@ def measure(bench: Bench, rows: Sequence[Row], servers: Sequence[Server], rounds
                     continue
                 print(f"round {number + 1}: {row.name}: {server.name}", file=sys.stderr)
                 try:
-                    result.figures.setdefault(server.name, []).append(row.measure(bench, server))
-                except (LoadFailed, OSError, TimeoutError) as error:
+                    figure = row.measure(bench, server)
+                except (LoadFailed, Unavailable, OSError, imaplib.IMAP4.error) as error:
                     result.failures[server.name] = str(error)
+                else:
+                    result.figures.setdefault(server.name, []).append(figure)
     return results
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Measure and print."""
-    chosen = arguments()
+    chosen = arguments(given)
     cores = [int(core) for core in chosen.cores.split(",") if core]
     names = [name for name in chosen.peers.split(",") if name]
     unknown = [name for name in names if name not in PEERS]
     if unknown:
         print(f"no such peer: {', '.join(unknown)}", file=sys.stderr)
+        return 64
+    rows = choose_rows(chosen.only)
+    if not rows:
+        print(f"no row has {' or '.join(chosen.only)} in its name", file=sys.stderr)
         return 64
     folder = Path(tempfile.mkdtemp(prefix="postroom-bench-"))
     # Servers that become other users must find their files.
@@ -127,7 +134,7 @@ def main() -> int:
         try:
             bench = Bench(Load(folder, cores), folder, 0.05 if chosen.quick else 1.0, set())
             started = begin(servers)
-            results = measure(bench, choose_rows(chosen.only), started, chosen.rounds)
+            results = measure(bench, rows, started, chosen.rounds)
         except LoadFailed as error:
             print(error, file=sys.stderr)
             return 69

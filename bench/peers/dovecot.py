@@ -17,7 +17,7 @@ from bench import install
 from bench.server import ACCOUNTS, DOMAIN, PASSWORD, Server, Unavailable, free_ports
 from postroom.store.directory_passwords import PasswordScheme
 
-_CONFIG = """
+CONFIG = """
 base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/dovecot.log
@@ -145,7 +145,7 @@ class Dovecot(Server):
         make_certificate(certificate, self.folder / "key.pem")
         config = self.folder / "dovecot.conf"
         config.write_text(
-            _CONFIG.format(
+            CONFIG.format(
                 folder=self.folder,
                 location=_LOCATIONS[self._style],
                 uid=owner.pw_uid,

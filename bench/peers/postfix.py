@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.peers.dovecot import Dovecot
 from bench.server import DOMAIN, Server, Unavailable, free_ports
 
-_MAIN = """
+MAIN = """
 compatibility_level = 3.6
 queue_directory = {folder}/queue
 data_directory = {folder}/data
@@ -44,7 +44,7 @@ maillog_file_prefixes = /
 smtpd_tls_security_level = none
 """
 
-_MASTER = """
+MASTER = """
 127.0.0.1:{smtp} inet n - n - 100 smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -95,9 +95,9 @@ class Postfix(Server):
         shutil.chown(self.folder / "data", "postfix")
         self.ports = {"smtp": free_ports(1)[0]}
         (config / "main.cf").write_text(
-            _MAIN.format(folder=self.folder, domain=DOMAIN, lmtp=self._store.ports["lmtp"])
+            MAIN.format(folder=self.folder, domain=DOMAIN, lmtp=self._store.ports["lmtp"])
         )
-        (config / "master.cf").write_text(_MASTER.format(**self.ports))
+        (config / "master.cf").write_text(MASTER.format(**self.ports))
         subprocess.run(["postfix", "-c", str(config), "set-permissions"], check=False, capture_output=True)
         made = subprocess.run(
             ["postfix", "-c", str(config), "check"], check=False, capture_output=True, text=True
