@@ -53,11 +53,17 @@ def owner_of(shard: int, workers: int) -> int:
 def placement_by(directory: Directory) -> Callable[[AccountId], ShardId]:
     """Where accounts are, by the directory's table; raises Unavailable for one that is not in it."""
 
+    # Ids of accounts are never used again and nothing moves them: what was found stays right.
+    known: dict[AccountId, ShardId] = {}
+
     def placement(account: AccountId) -> ShardId:
-        found = directory.account_by_id(account)
-        if found is None:
-            raise Unavailable(private=f"account {account} is not in the directory")
-        return found.shard
+        shard = known.get(account)
+        if shard is None:
+            found = directory.account_by_id(account)
+            if found is None:
+                raise Unavailable(private=f"account {account} is not in the directory")
+            shard = known[account] = found.shard
+        return shard
 
     return placement
 

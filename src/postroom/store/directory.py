@@ -25,6 +25,7 @@ from postroom.model.address import Address
 from postroom.model.credentials import ScramKeys
 from postroom.model.errors import LimitExceeded, NoSuchRecipient, Unavailable
 from postroom.model.ids import AccountId, ShardId
+from postroom.store.commit_mark import CommitMark
 from postroom.store.directory_changes import DirectoryChanges
 from postroom.store.directory_entries import (
     Alias,
@@ -74,6 +75,7 @@ class Directory(DirectoryChanges):
         self._cache: dict[Hashable, Any] = {}
         self._seen = -1
         self._version = 0
+        self._mark = CommitMark(path)
         try:
             self._db = connect(path)
             migrate(self._db)
@@ -85,6 +87,7 @@ class Directory(DirectoryChanges):
 
     def close(self) -> None:
         """Release the file; idempotent."""
+        self._mark.close()
         self._db.close()
 
     @property
@@ -327,6 +330,8 @@ class Directory(DirectoryChanges):
 
     def _look(self) -> None:
         """Forget everything when another connection has committed."""
+        if not self._mark.moved():
+            return
         try:
             seen = cast("int", self._db.pragma("data_version"))
         except apsw.Error as error:

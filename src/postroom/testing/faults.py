@@ -82,11 +82,12 @@ class Faults:
     async def wait(self) -> None:
         """What comes before an answer."""
         if self._delay:
+            # Not asyncio.timeout, which asks for a task: a command may be begun outside of one.
+            changed = asyncio.ensure_future(self._changed.wait())
             try:
-                async with asyncio.timeout(self._delay):
-                    await self._changed.wait()
-            except TimeoutError:
-                return
+                await asyncio.wait({changed}, timeout=self._delay)
+            finally:
+                changed.cancel()
 
 
 class _FaultySession:

@@ -33,6 +33,7 @@ from postroom.model.uidset import UidSet
 from postroom.store.api import Column, QueuedMessage, QueuedRecipient, Row, Usage
 from postroom.store.blobs.files import FILES, FileBlobs
 from postroom.store.blobs.inline import INLINE, InlineOctets
+from postroom.store.commit_mark import CommitMark
 from postroom.store.mailbox_names import normalise_name
 from postroom.store.search import SearchPlan
 from postroom.store.sql.connection import connect_reader
@@ -141,6 +142,9 @@ class ShardReader:
         self._vfs = vfs
         self._db: apsw.Connection | None = None
         self._plans: dict[tuple[Column, ...], _Plan] = {}
+        self._mark = CommitMark(path)
+        self._modseqs: dict[AccountId, Modseq] = {}
+        """Of accounts asked for since the last commit to the shard."""
 
     def again(self) -> ShardReader:
         """Another reader of the same file, for another thread."""
@@ -148,6 +152,7 @@ class ShardReader:
 
     def close(self) -> None:
         """Release the file; idempotent."""
+        self._mark.close()
         db, self._db = self._db, None
         if db is not None:
             db.close()
@@ -159,8 +164,13 @@ class ShardReader:
         return Usage(*self._account("octets, messages, quota", account))
 
     def modseq(self, account: AccountId) -> Modseq:
-        """O(1)."""
-        return Modseq(self._account("modseq", account)[0])
+        """O(1), and for nothing while nobody commits to the shard: every NOOP asks."""
+        if self._mark.moved():
+            self._modseqs.clear()
+        known = self._modseqs.get(account)
+        if known is None:
+            known = self._modseqs[account] = Modseq(self._account("modseq", account)[0])
+        return known
 
     def accounts(self) -> list[AccountId]:
         """All accounts of the shard."""
