@@ -1,0 +1,209 @@
+"""Thousands of idle IMAP sessions: what each costs in memory, and how soon all of them hear of new mail.
+
+``python -m bench.idle [--sessions 10000] [--json FILE]``; the functions give the rows to who runs them with others.
+
+Loopback only; the server is started in a temporary directory and ended. Password hashes are made as cheap as can be: logins are
+not what is measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import smtplib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from argon2 import PasswordHasher
+from tests.support.live import DOMAIN, PASSWORD, LiveServer
+
+from bench.server import Server, proportional_size
+from bench.tlsclient import Measurement, TlsClient
+
+MESSAGE: Final = (
+    b"From: a@example.test\r\nTo: b@example.test\r\nSubject: news\r\n\r\n" + b"A line of text.\r\n" * 60
+)
+_RECIPIENTS: Final = 100
+_DELIVERING: Final = 4
+_CONFIG: Final = """
+[limits]
+connections_per_ip = 100000
+imap_connections_per_user = 10000
+[auth]
+argon2_memory = 8388608
+argon2_time = 1
+"""
+
+
+class _Idler(Server):
+    """A postroom of these accounts, seen as a Server for its processes' costs."""
+
+    name = "postroom"
+    services = frozenset({"imap", "imaps", "lmtp"})
+
+    def __init__(self, folder: Path, accounts: int, workers: int) -> None:
+        super().__init__(folder)
+        self._accounts = accounts
+        self._live = LiveServer(folder, workers=workers, cleartext=True, extra_config=_CONFIG)
+
+    def start(self) -> None:
+        self._live.write_config()
+        self._live.run("init")
+        self._live.run("domain", "add", DOMAIN)
+        known = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
+        table = self.folder / "accounts.csv"
+        names = [f"u{number}@{DOMAIN}" for number in range(self._accounts)]
+        table.write_text("name,password_hash\n" + "".join(f'{name},"{known}"\n' for name in names))
+        self._live.run("account", "import", str(table))
+        (self.folder / "names").write_text("".join(f'{name} "{PASSWORD}"\n' for name in names))
+        self._live.start()
+        self.process = self._live.process
+        self.ports = {name: self._live.port(name) for name in self.services}
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self._live.stop()
+            self.process = None
+
+
+@contextmanager
+def _serving(accounts: int, workers: int) -> Iterator[_Idler]:
+    with tempfile.TemporaryDirectory(prefix="postroom-idle-") as folder:
+        server = _Idler(Path(folder), accounts, workers)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+def _deliver(port: int, recipients: Sequence[int]) -> dict[int, float]:
+    """One message to each of these accounts; when each was acknowledged."""
+    acknowledged: dict[int, float] = {}
+    with smtplib.LMTP("127.0.0.1", port) as line:
+        line.ehlo()
+        for first in range(0, len(recipients), _RECIPIENTS):
+            some = recipients[first : first + _RECIPIENTS]
+            refused = line.sendmail(f"a@{DOMAIN}", [f"u{number}@{DOMAIN}" for number in some], MESSAGE)
+            if refused:
+                raise OSError(f"not delivered: {next(iter(refused.items()))}")
+            acknowledged.update(dict.fromkeys(some, time.monotonic()))
+    return acknowledged
+
+
+def notified(
+    client: TlsClient, *, sessions: int = 10_000, accounts: int = 1, workers: int = 4, rounds: int = 3
+) -> list[Measurement]:
+    """Every session idles on TLS; one message comes to each account: seconds until each session was told of it.
+
+    ``accounts`` is 1 (all sessions watch one mailbox) or as many as ``sessions``. Counted from the beginning of the delivery, so
+    with many accounts it contains the time that the deliveries take.
+    """
+    with _serving(accounts, workers) as server:
+        lasts: list[float] = []
+        details: dict[str, object] = {}
+        for _round in range(rounds):
+            idle = client.idle(
+                server.ports["imaps"], sessions, tls=True, depth=3, names=server.folder / "names"
+            )
+            with idle:
+                assert idle.connected is not None
+                time.sleep(2)
+                idle.expect_mail()
+                cpu = server.cpu_seconds()
+                begun = time.monotonic()
+                shares = [range(accounts)[part::_DELIVERING] for part in range(min(_DELIVERING, accounts))]
+                with ThreadPoolExecutor(_DELIVERING) as threads:
+                    said: dict[int, float] = {}
+                    for one in threads.map(lambda share: _deliver(server.ports["lmtp"], share), shares):
+                        said |= one
+                told = idle.told()
+                waits = sorted(each - begun for each in told)
+                behind = sorted(each - said[number % accounts] for number, each in enumerate(told))
+                lasts.append(waits[-1])
+                details = {
+                    "p50_s": round(waits[len(waits) // 2], 3),
+                    "p99_s": round(waits[len(waits) * 99 // 100], 3),
+                    "max_behind_acknowledgement_s": round(behind[-1], 3),
+                    "delivered_s": round(max(said.values()) - begun, 3),
+                    "server_cpu_ms_per_session": round((server.cpu_seconds() - cpu) * 1000 / sessions, 3),
+                    "connecting_s": round(idle.connected.seconds, 1),
+                    "server_pss_mib": round(server.memory() / 2**20, 1),
+                    "rounds_s": [round(last, 3) for last in lasts],
+                }
+            time.sleep(1)
+        where = "one mailbox" if accounts == 1 else f"{accounts} accounts"
+        return [
+            Measurement(
+                f"{sessions} idle TLS sessions on {where}, the last notified",
+                statistics.median(lasts),
+                "s",
+                details,
+            )
+        ]
+
+
+def memory(client: TlsClient, *, tls: bool, depth: int, sessions: int = 1000) -> list[Measurement]:
+    """KiB of PSS that a session adds: logged in (``depth`` 1) or with INBOX selected and IDLE (3), over one worker."""
+    with _serving(16, 1) as server:
+        names, port = server.folder / "names", server.ports["imaps" if tls else "imap"]
+        # The first sessions bring caches and code, and live in memory that password hashes have left free: they do not count.
+        with client.idle(port, 3 * sessions, tls=tls, depth=depth, names=names):
+            time.sleep(1)
+            before = sum(map(proportional_size, server.pids()))
+            with client.idle(port, sessions, tls=tls, depth=depth, names=names):
+                time.sleep(2)
+                added = sum(map(proportional_size, server.pids())) - before
+    what = {1: "logged in", 2: "INBOX selected", 3: "in IDLE"}[depth]
+    return [
+        Measurement(
+            f"memory of an IMAP session, {'TLS' if tls else 'plain'}, {what}",
+            added / sessions / 1024, "KiB", {"sessions": sessions},
+        )
+    ]  # fmt: skip
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.idle", description="Idle IMAP sessions.")
+    parser.add_argument("--sessions", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=("memory", "shared", "accounts"))
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    found: list[Measurement] = []
+    with tempfile.TemporaryDirectory(prefix="postroom-idle-client-") as folder:
+        client = TlsClient(Path(folder))
+        if chosen.only in (None, "memory"):
+            for tls in (False, True):
+                for depth in (1, 3):
+                    found += memory(client, tls=tls, depth=depth)
+                    print(found[-1], file=sys.stderr)
+        for kind, accounts in (("shared", 1), ("accounts", chosen.sessions)):
+            if chosen.only in (None, kind):
+                found += notified(
+                    client,
+                    sessions=chosen.sessions,
+                    accounts=accounts,
+                    workers=chosen.workers,
+                    rounds=chosen.rounds,
+                )
+                print(found[-1], file=sys.stderr)
+    for each in found:
+        print(f"{each.name}: {each.value:.2f} {each.unit} {json.dumps(each.details)}")
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps([asdict(each) for each in found], indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
