@@ -12,12 +12,14 @@ It must not know: which events exist.
 from __future__ import annotations
 
 import io
-import json
 import logging
 import sys
+import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, TextIO, cast
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -55,6 +57,7 @@ def _escapes() -> dict[int, str]:
     return table
 
 
+_encode: Final = msgspec.json.Encoder().encode
 _ESCAPES: Final = _escapes()
 _ESCAPES_BUT_NEWLINE: Final = {code: text for code, text in _ESCAPES.items() if code != 10}
 
@@ -69,14 +72,20 @@ def escape(text: str, limit: int = MAX_TEXT, *, newlines: bool = False) -> str:
     return text.translate(table).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+@lru_cache(1024)
 def is_secret(name: str) -> bool:
     """Whether a value under this name must not be written."""
     lowered = name.lower()
     return any(word in lowered for word in SECRET_NAMES)
 
 
+_escaped_key: Final = lru_cache(1024)(escape)
+
+
 def clean(value: Any, depth: int = 0) -> Any:
     """A value that can be written: plain types only, escaped, bounded, secrets inside mappings removed."""
+    if type(value) is str:
+        return escape(value)
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
@@ -104,18 +113,35 @@ def clean_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
         if key.startswith("_"):
             cleaned[key] = value  # structlog's own, gone before anything is written
         elif is_secret(key):
-            cleaned[escape(key)] = REDACTED
+            cleaned[_escaped_key(key)] = REDACTED
         elif key == "exception":
             cleaned[key] = escape(str(value), MAX_TRACEBACK, newlines=True)
         else:
-            cleaned[escape(key)] = clean(value)
+            cleaned[_escaped_key(key)] = clean(value)
     return cleaned
+
+
+class TimeStamper:
+    """structlog processor: the time in UTC to the microsecond. The part up to the second is written once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._written = ""
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        now = time.time_ns() // 1000
+        second, microseconds = divmod(now, 1_000_000)
+        if second != self._second:
+            self._second = second
+            self._written = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        event["time"] = f"{self._written}.{microseconds:06}Z"
+        return event
 
 
 def render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """structlog processor: one JSON object on one line, time, level and event first."""
     first = {key: event.pop(key) for key in ("time", "level", "event") if key in event}
-    return json.dumps({**first, **event}, ensure_ascii=False, separators=(",", ":"))
+    return _encode({**first, **event}).decode()
 
 
 def indent_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -158,7 +184,7 @@ def configure(log: Log, stream: TextIO | None = None) -> None:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=not human, key="time"),
+        structlog.processors.TimeStamper(fmt="iso", utc=False, key="time") if human else TimeStamper(),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         clean_event,
