@@ -24,7 +24,7 @@ SOURCES := src tests bench
 PYTEST  := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-run run test test-crash test-power test-properties check lint format docs bench lock clean
+.PHONY: help venv venv-run run test test-crash test-power test-properties check lint format docs bench bench-tls lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
@@ -95,8 +95,12 @@ docs: venv ## write the generated pages of docs/ anew
 	$(BIN)/python -m postroom.cli.reference --write docs/cli.md
 	$(BIN)/python -m postroom.cli.protocols --write docs/protocols.md
 
-bench: venv ## measure, as a table and as JSON (BENCH_ARGS=)
+bench: venv ## measure beside Dovecot, Postfix and Cyrus, as a table (BENCH_ARGS='--quick --only NOOP')
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+bench-tls: venv ## measure TLS beside openssl s_server, and thousands of idle sessions
+	$(BIN)/python -m bench.tls
+	$(BIN)/python -m bench.idle
 
 # --- keeping the project
 

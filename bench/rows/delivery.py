@@ -41,7 +41,7 @@ def _messages(server: Server, accounts: int) -> int:
     total = 0
     for number in range(accounts):
         with imaplib.IMAP4("127.0.0.1", server.ports["imap"]) as line:
-            line.login(f"user{number}@{DOMAIN}", f'"{PASSWORD}"')
+            line.login(f"user{number}@{DOMAIN}", PASSWORD)
             _, answer = line.status("INBOX", "(MESSAGES)")
             total += int(answer[0].rpartition(b" ")[2].rstrip(b")"))
     return total

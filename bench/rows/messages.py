@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 RARE: Final = "xylograph"
-"""A word that one message in 1,000 has."""
+"""Every 600th message has this word with a number behind it, 0, 1, 2 ..., so that no search asks for a word twice."""
 _SYLLABLES: Final = (
     "ka",
     "lo",
@@ -35,7 +35,7 @@ def vocabulary() -> tuple[str, ...]:
 
 
 def compose(octets: int, number: int) -> bytes:
-    """A message of about so many octets; every thousandth holds RARE."""
+    """A message of about so many octets; every 600th holds RARE with a number."""
     chance = random.Random(number)
     head = (
         f"From: Sender {number} <sender{number % 50}@elsewhere.test>\r\nTo: User <user@example.test>\r\n"
@@ -50,8 +50,8 @@ def compose(octets: int, number: int) -> bytes:
         line = " ".join(chance.choices(vocabulary(), k=10))[:76] + "\r\n"
         lines.append(line)
         size += len(line)
-    if number % 1_000 == 500:
-        lines.append(f"{RARE}\r\n")
+    if number % 600 == 500:
+        lines.append(f"{RARE}{number // 600}\r\n")
     return "".join(lines).encode()
 
 

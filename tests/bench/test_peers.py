@@ -75,10 +75,11 @@ def test_cpu_time_is_that_of_the_process_and_of_those_it_has_waited_for(tmp_path
         server.stop()
 
 
-def test_messages_differ_and_some_have_the_rare_word() -> None:
+def test_messages_differ_and_some_have_a_rare_word() -> None:
     octets = [compose(4096, number) for number in range(400, 600)]
     assert len(set(octets)) == 200
     assert compose(4096, 400) == octets[0]
     assert [number for number, text in enumerate(octets, 400) if RARE.encode() in text] == [500]
+    assert f"\r\n{RARE}2\r\n".encode() in compose(4096, 1700)
     assert all(3900 < len(text) < 4300 and text.endswith(b"\r\n") for text in octets)
     assert max(len(line) for text in octets for line in text.split(b"\r\n")) <= 200
