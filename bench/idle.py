@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import smtplib
+import socket
 import statistics
 import sys
 import tempfile
@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from argon2 import PasswordHasher
 from tests.support.live import DOMAIN, PASSWORD, LiveServer
@@ -86,17 +86,37 @@ def _serving(accounts: int, workers: int) -> Iterator[_Idler]:
 
 
 def _deliver(port: int, recipients: Sequence[int]) -> dict[int, float]:
-    """One message to each of these accounts; when each was acknowledged."""
+    """One message to each of these accounts by LMTP; when each was acknowledged."""
     acknowledged: dict[int, float] = {}
-    with smtplib.LMTP("127.0.0.1", port) as line:
-        line.ehlo()
+    with socket.create_connection(("127.0.0.1", port)) as line, line.makefile("rb") as replies:
+        _expect(replies, b"220")
+        line.sendall(b"LHLO bench\r\n")
+        _expect(replies, b"250")
         for first in range(0, len(recipients), _RECIPIENTS):
             some = recipients[first : first + _RECIPIENTS]
-            refused = line.sendmail(f"a@{DOMAIN}", [f"u{number}@{DOMAIN}" for number in some], MESSAGE)
-            if refused:
-                raise OSError(f"not delivered: {next(iter(refused.items()))}")
-            acknowledged.update(dict.fromkeys(some, time.monotonic()))
+            envelope = [
+                f"MAIL FROM:<a@{DOMAIN}>",
+                *(f"RCPT TO:<u{number}@{DOMAIN}>" for number in some),
+                "DATA",
+                "",
+            ]
+            line.sendall("\r\n".join(envelope).encode())
+            for _ in envelope[2:]:
+                _expect(replies, b"250")
+            _expect(replies, b"354")
+            line.sendall(MESSAGE + b".\r\n")
+            for number in some:
+                _expect(replies, b"250")
+                acknowledged[number] = time.monotonic()
     return acknowledged
+
+
+def _expect(replies: BinaryIO, code: bytes) -> None:
+    """The last line of a reply, however many there are in front of it. Raises OSError for another code."""
+    while (said := replies.readline())[3:4] == b"-":
+        continue
+    if not said.startswith(code):
+        raise OSError(f"expected {code.decode()}, was told {said.decode(errors='replace').strip()!r}")
 
 
 def notified(
