@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 def prepare(folder: Path) -> None:
@@ -44,6 +44,7 @@ class ServiceMetrics:
         self._open = Gauge(
             "postroom_connections_open", "Connections open now", ["protocol"], multiprocess_mode="livesum"
         )
+        self._children: dict[str, tuple[Counter, Gauge]] = {}
         self._changes = Counter("postroom_store_changes", "Changes of accounts that were committed")
         self._store_failed = Gauge(
             "postroom_store_failed",
@@ -53,12 +54,21 @@ class ServiceMetrics:
 
     def opened(self, protocol: str) -> None:
         """A connection was accepted."""
-        self._connections.labels(protocol).inc()
-        self._open.labels(protocol).inc()
+        accepted, now_open = self._of(protocol)
+        accepted.inc()
+        now_open.inc()
 
     def closed(self, protocol: str) -> None:
         """A connection ended."""
-        self._open.labels(protocol).dec()
+        self._of(protocol)[1].dec()
+
+    def _of(self, protocol: str) -> tuple[Counter, Gauge]:
+        """The two values every connection changes: looking a label up costs more than counting."""
+        found = self._children.get(protocol)
+        if found is None:
+            found = self._connections.labels(protocol), self._open.labels(protocol)
+            self._children[protocol] = found
+        return found
 
     def refused(self, protocol: str) -> None:
         """A connection was over a limit."""

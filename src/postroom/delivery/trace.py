@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from postroom.mime.date import format_date
@@ -75,6 +76,7 @@ def _id(text: str) -> str:
     return text if _ATOM.fullmatch(text) else "unknown"
 
 
+@lru_cache(4096)
 def _address_literal(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])

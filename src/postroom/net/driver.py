@@ -421,7 +421,7 @@ class Connection(asyncio.Protocol):
             self._unread = 0
             if engine.output_size:
                 await self.flush()
-            if engine.closing or self._stop:
+            if self._over(engine):
                 return
             if self in self._service.stopping:
                 await session.shutting_down()
@@ -442,8 +442,12 @@ class Connection(asyncio.Protocol):
                     await self._guard(session, work)
                     if self._held is not None:
                         self._release_held()
-                if engine.closing or self._stop:
+                if self._over(engine):
                     return
+
+    def _over(self, engine: Engine[Any]) -> bool:
+        """Whether the engine or the session has ended the session."""
+        return engine.closing or self._stop
 
     def _release_held(self) -> None:
         """The session has come back from STARTTLS: what was decrypted meanwhile goes to the engine."""

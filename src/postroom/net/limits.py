@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(slots=True, frozen=True)
@@ -57,6 +58,7 @@ class ConnectionCounter:
             _decrement(self._networks, network)
 
 
+@lru_cache(4096)
 def network_of(address: str) -> str | None:
     """The /24 or /64 an address is in; None for loopback, unix sockets and what is no address."""
     try:

@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,13 +105,7 @@ class Service:
     def cleartext_auth_allowed(self, peer: Peer) -> bool:
         """Whether the peer's network was named for authentication in clear on this listener."""
         networks = self._settings.cleartext_networks
-        if not networks or not peer.address:
-            return False
-        try:
-            address = ipaddress.ip_address(peer.address.partition("%")[0])
-        except ValueError:
-            return False
-        return any(address in network for network in networks)
+        return bool(networks) and _is_in(peer.address, networks)
 
     def opened(self, connection: Connection) -> bool:
         """Count a connection in; False when it is over a limit (the refusal has then been written)."""
@@ -164,6 +159,16 @@ class Service:
         """Drop what is left."""
         for connection in list(self.connections):
             connection.abort()
+
+
+@lru_cache(4096)
+def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
+    """Whether an address, in text form, is in one of the networks. Sessions ask several times."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
 
 
 def bind(address: str, port: int, *, reuse_port: bool = True) -> socket.socket:

@@ -1,6 +1,6 @@
 """TLS as a filter between octets received and octets understood, on ``ssl.MemoryBIO``.
 
-Purpose: what asyncio's own TLS does not give (see docs/decisions/0003-tls-on-memory-bios.md):
+Purpose: what asyncio's own TLS does not give (see docs/decisions/0008-tls-on-memory-bios.md):
 - no octet received before the handshake is ever read after it, by construction: the filter starts empty;
 - strict ALPN: an offer without our protocol is refused with alert 120, absence is allowed (RFC 7301 §3.2);
 - little memory for an idle connection: decryption goes through one buffer shared by the whole worker.

@@ -17,6 +17,7 @@ import ipaddress
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 _MINUTE: Final = 60.0
@@ -156,13 +157,20 @@ class Attempts:
 
     def _network_of(self, address: str) -> str | None:
         """The /24 or /64 an address is in; None for an exempt one and for what is no address (a unix socket)."""
-        try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
-            return None
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        if any(ip in network for network in self._exempt):
-            return None
-        prefix = 24 if ip.version == 4 else 64
-        return str(ipaddress.ip_network((ip, prefix), strict=False))
+        return _network_of(address, self._exempt)
+
+
+@lru_cache(4096)
+def _network_of(
+    address: str, exempt: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+) -> str | None:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    if any(ip in network for network in exempt):
+        return None
+    prefix = 24 if ip.version == 4 else 64
+    return str(ipaddress.ip_network((ip, prefix), strict=False))
