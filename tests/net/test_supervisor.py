@@ -101,3 +101,22 @@ def test_children_stop_when_the_parent_is_killed(tmp_path: Path) -> None:
     parent.wait()
     assert lines
     _wait_for(log, "steady stops")
+
+
+def test_the_descriptor_limit_is_raised_and_never_lowered() -> None:
+    program = """
+        import resource, sys
+        from postroom.net.supervisor import raise_descriptor_limit
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
+        print(raise_descriptor_limit(), *resource.getrlimit(resource.RLIMIT_NOFILE))
+    """
+
+    def run(soft: int, hard: int) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program), str(soft), str(hard)],
+            check=True, capture_output=True, text=True,
+        ).stdout.strip()  # fmt: skip
+
+    assert run(256, 1000) == "1000 1000 1000"
+    assert run(1000, 1000) == "1000 1000 1000"

@@ -26,7 +26,7 @@ from postroom.config.settings import Settings
 from postroom.model.errors import PostroomError
 from postroom.net.listeners import bind
 from postroom.net.notify import sd_notify
-from postroom.net.supervisor import Child, Supervisor, drop_privileges, harden
+from postroom.net.supervisor import Child, Supervisor, drop_privileges, harden, raise_descriptor_limit
 
 _log = structlog.get_logger("postroom")
 
@@ -49,6 +49,7 @@ def serve(settings: Settings, on_ready: Callable[[], None] | None = None) -> int
         metrics.prepare(data.run / "metrics")
         from postroom.app import background, worker  # only now: they import prometheus_client
 
+        raise_descriptor_limit()
         workers = worker_count(settings)
         bound = bind_all(settings, data, workers)
         status = bind(settings.metrics.address, settings.metrics_port) if settings.metrics.enabled else None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import resource
 import select
 import signal
 import sys
@@ -31,6 +32,8 @@ _MOST_DELAY: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_DUMPABLE: Final = 4
+_DESCRIPTORS: Final = 1 << 16
+"""What a worker gets where the system lets it; beyond that its memory is the limit."""
 _HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 Main = Callable[[Callable[[], None]], int]
@@ -208,6 +211,26 @@ def harden() -> None:
     """No new privileges and no core dumps or ptrace by others, where the kernel offers it."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def raise_descriptor_limit() -> int:
+    """Take as many descriptors as the hard limit allows, ``_DESCRIPTORS`` at most, for this process and its children.
+
+    A connection is a descriptor, and the usual soft limit of 1,024 is for programs that call select(2). Never lowers the
+    limit; returns the one that holds from now on.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return soft
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if wanted > soft:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError) as error:  # a sandbox, or a system with a lower limit of its own
+            _log.warning("descriptor limit not raised", limit=soft, reason=str(error))
+            return soft
+        return wanted
+    return soft
 
 
 def _prctl(option: int, value: int) -> None:
