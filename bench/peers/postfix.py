@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import install
 from bench.peers.dovecot import Dovecot
 from bench.server import DOMAIN, Server, Unavailable, free_ports
 
@@ -84,8 +85,7 @@ class Postfix(Server):
         self._store = Dovecot(folder.parent / f"{folder.name}-store", cores)
 
     def start(self) -> None:
-        if shutil.which("postfix", path="/usr/sbin:/usr/bin") is None:
-            raise Unavailable("postfix is not installed")
+        program = str(install.find("postfix", ["postfix"]))
         self._store.start()
         self.folder.mkdir(parents=True)
         self.folder.chmod(0o755)
@@ -98,9 +98,9 @@ class Postfix(Server):
             MAIN.format(folder=self.folder, domain=DOMAIN, lmtp=self._store.ports["lmtp"])
         )
         (config / "master.cf").write_text(MASTER.format(**self.ports))
-        subprocess.run(["postfix", "-c", str(config), "set-permissions"], check=False, capture_output=True)
+        # Makes the folders of the queue, with their owners.
         made = subprocess.run(
-            ["postfix", "-c", str(config), "check"], check=False, capture_output=True, text=True
+            [program, "-c", str(config), "check"], check=False, capture_output=True, text=True
         )
         if made.returncode:
             raise Unavailable(f"postfix check: {made.stderr[-500:]}")

@@ -43,9 +43,20 @@ def test_a_ratio_of_times_is_above_one_for_the_shorter_time() -> None:
     assert _result(more_is_better=False, postroom=[5], Cyrus=[50], Dovecot_mdbox=[10]).ratio == 2.0
 
 
+def test_cpu_time_is_compared_with_the_cheapest_other_server() -> None:
+    assert _result(postroom=[4], Cyrus=[2], Dovecot_mdbox=[8]).cpu_ratio == 0.5
+    without = Result(
+        Row("work", "imap", "KiB", _nothing, more_is_better=False),
+        {"postroom": [Figure(2)], "Cyrus": [Figure(4)]},
+    )
+    assert without.cpu_ratio is None
+    assert without.ratio == 2.0
+
+
 @pytest.mark.parametrize("result", [_result(postroom=[3.0]), _result(Cyrus=[3.0]), _result()])
 def test_without_two_servers_there_is_no_ratio(result: Result) -> None:
     assert result.ratio is None
+    assert result.cpu_ratio is None
 
 
 def test_the_page_says_what_failed_and_leaves_out_what_was_not_asked() -> None:
@@ -53,7 +64,7 @@ def test_the_page_says_what_failed_and_leaves_out_what_was_not_asked() -> None:
     result.failures["Cyrus"] = "said NO"
     lines = markdown([result], ["postroom", "Cyrus", "Postfix"], "today").splitlines()
     assert lines[0] == "Measured: today."
-    assert lines[-1] == "| work (/s) | 1,234, 123.45 ms CPU | failed |  |  | 2 |"
+    assert lines[-1] == "| work (/s) | 1,234, 123.45 ms CPU | failed |  |  |  | 2 |"
 
 
 def test_a_table_takes_the_place_of_the_last_one() -> None:
