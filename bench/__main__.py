@@ -14,6 +14,7 @@ import imaplib
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -76,7 +77,7 @@ def begin(servers: Sequence[Server]) -> list[Server]:
         print(f"starting {server.name}", file=sys.stderr)
         try:
             server.start()
-        except (Unavailable, OSError, KeyError) as error:
+        except (Unavailable, OSError, LookupError, subprocess.SubprocessError) as error:
             server.stop()
             if server.name == OURS:
                 raise
@@ -100,7 +101,13 @@ def measure(bench: Bench, rows: Sequence[Row], servers: Sequence[Server], rounds
                 print(f"round {number + 1}: {row.name}: {server.name}", file=sys.stderr)
                 try:
                     figure = row.measure(bench, server)
-                except (LoadFailed, Unavailable, OSError, imaplib.IMAP4.error) as error:
+                except (
+                    LoadFailed,
+                    Unavailable,
+                    OSError,
+                    subprocess.SubprocessError,
+                    imaplib.IMAP4.error,
+                ) as error:
                     result.failures[server.name] = str(error)
                 else:
                     result.figures.setdefault(server.name, []).append(figure)

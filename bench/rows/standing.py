@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bench.rows import CONNECTIONS, ENOUGH, Bench, Figure, Row
 from bench.rows.messages import compose, message_file
 from bench.server import DOMAIN, PASSWORD, Server
@@ -31,20 +33,21 @@ def one_body(bench: Bench, server: Server) -> Figure:
 
 
 def _one_message(bench: Bench, server: Server) -> None:
+    """Each account gets one."""
     with bench.once(server, "one message") as first:
         if first:
-            script = f"{_LOGIN}loop\n{_append_step(bench)}end\n{_LOGOUT}"
-            bench.load.run(server, "imap", CONNECTIONS, CONNECTIONS, script)
+            body = message_file(bench.folder, 4096)
+            script = f"{_LOGIN}{_append_step(body)}loop\nend\n{_LOGOUT}"
+            bench.load.run(server, "imap", CONNECTIONS, 1, script)
 
 
-def _append_step(bench: Bench) -> str:
-    body = message_file(bench.folder, 4096)
+def _append_step(body: Path) -> str:
     return f"send c APPEND INBOX {{{body.stat().st_size}}}\\r\\n\nexpect +\nfile {body}\nsend \\r\\n\nexpect c OK\n"
 
 
 def append(bench: Bench, server: Server) -> Figure:
     """Messages a second, 4 KB, one a command."""
-    return _run(bench, server, 4_000, _append_step(bench))
+    return _run(bench, server, 4_000, _append_step(message_file(bench.folder, 4096)))
 
 
 def multiappend(bench: Bench, server: Server) -> Figure:
