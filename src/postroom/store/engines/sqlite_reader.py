@@ -76,6 +76,8 @@ _TEXT: Final = (
     "m.size, m.file, m.octets FROM entry e CROSS JOIN message x ON x.key = (e.account << 32 | e.message) "
     "CROSS JOIN content m ON m.id = x.content WHERE e.account = ? AND e.mailbox = ? AND e.uid = ?"
 )
+_SHARED_CHANGES: Final = 1_000
+"""Changed entries above which a result is not kept for others."""
 _numbers: Final = msgspec.json.Decoder(list[int])
 _QUEUED_BLOB: Final = (
     "SELECT size, file, octets FROM content WHERE id = (SELECT content FROM queue_message WHERE id = ?)"
@@ -145,6 +147,8 @@ class ShardReader:
         self._mark = CommitMark(path)
         self._modseqs: dict[AccountId, Modseq] = {}
         """Of accounts asked for since the last commit to the shard."""
+        self._folded: tuple[tuple[AccountId, MailboxId, Modseq], MailboxChanges] | None = None
+        """The last changes folded since the last commit to the shard."""
 
     def again(self) -> ShardReader:
         """Another reader of the same file, for another thread."""
@@ -165,12 +169,17 @@ class ShardReader:
 
     def modseq(self, account: AccountId) -> Modseq:
         """O(1), and for nothing while nobody commits to the shard: every NOOP asks."""
-        if self._mark.moved():
-            self._modseqs.clear()
+        self._look()
         known = self._modseqs.get(account)
         if known is None:
             known = self._modseqs[account] = Modseq(self._account("modseq", account)[0])
         return known
+
+    def _look(self) -> None:
+        """Forget what a commit to the shard may have changed."""
+        if self._mark.moved():
+            self._modseqs.clear()
+            self._folded = None
 
     def accounts(self) -> list[AccountId]:
         """All accounts of the shard."""
@@ -371,7 +380,19 @@ class ShardReader:
     # --- changes
 
     def changes(self, account: AccountId, mailbox: MailboxId, since: Modseq) -> MailboxChanges:
-        """Folded from the log in one snapshot."""
+        """Folded from the log in one snapshot, once for all who stand at ``since``: the result is not to be changed.
+
+        Measured (2,000 sessions in IDLE on one mailbox): more than half of what waking a session took was this.
+        """
+        self._look()
+        key = account, mailbox, since
+        if self._folded is not None and self._folded[0] == key:
+            return self._folded[1]
+        result = self._changes(account, mailbox, since)
+        self._folded = (key, result) if len(result.flags) <= _SHARED_CHANGES else None
+        return result
+
+    def _changes(self, account: AccountId, mailbox: MailboxId, since: Modseq) -> MailboxChanges:
         with self._snapshot():
             rows = self._rows(
                 "SELECT a.modseq, a.floor, m.uid_next, m.highest_modseq FROM account a "
