@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,8 @@ from bench.server import ACCOUNTS, DOMAIN, PASSWORD, Server, free_ports
 
 IMAPD: Final = """
 configdirectory: {folder}/conf
-proc_path: {folder}/proc
-mboxname_lockpath: {folder}/lock
+proc_path: {volatile}/proc
+mboxname_lockpath: {volatile}/lock
 defaultpartition: default
 partition-default: {folder}/mail
 servername: {domain}
@@ -58,6 +59,7 @@ EVENTS {{
   checkpoint cmd="/usr/lib/cyrus/bin/ctl_cyrusdb -C {folder}/imapd.conf -c" period=30
 }}
 """
+_MEMORY: Final = Path("/dev/shm")
 
 
 class Cyrus(Server):
@@ -65,18 +67,25 @@ class Cyrus(Server):
 
     name = "Cyrus"
     services = frozenset({"lmtp", "pop3", "imap", "imaps"})
+    _volatile: Path | None = None
 
     def start(self) -> None:
         programs = cyrus_programs()
+        # Locks and notes about processes lie in memory, as Debian has them under /run.
+        volatile = self._volatile = Path(
+            tempfile.mkdtemp(prefix="postroom-bench-", dir=_MEMORY if _MEMORY.is_dir() else None)
+        )
         self.folder.mkdir(parents=True)
         for path in (self.folder, self.folder.parent):
             path.chmod(0o755)
         services = ("imap", "imaps", "pop3", "lmtp")
         self.ports = dict(zip(services, free_ports(len(services)), strict=True))
-        for name in ("conf", "proc", "lock", "mail"):
-            (self.folder / name).mkdir()
+        for path in (self.folder / "conf", self.folder / "mail", volatile / "proc", volatile / "lock"):
+            path.mkdir(parents=True)
         make_certificate(self.folder / "cert.pem", self.folder / "key.pem")
-        (self.folder / "imapd.conf").write_text(IMAPD.format(folder=self.folder, domain=DOMAIN))
+        (self.folder / "imapd.conf").write_text(
+            IMAPD.format(folder=self.folder, volatile=volatile, domain=DOMAIN)
+        )
         (self.folder / "cyrus.conf").write_text(
             SERVICES.format(
                 folder=self.folder,
@@ -87,7 +96,7 @@ class Cyrus(Server):
             )
         )
         self._make_passwords(programs["saslpasswd2"])
-        for path in (self.folder, *self.folder.rglob("*")):
+        for path in (self.folder, volatile, *self.folder.rglob("*"), *volatile.rglob("*")):
             shutil.chown(path, "cyrus", "mail")
         self.launch(
             [
@@ -96,6 +105,11 @@ class Cyrus(Server):
             ]
         )  # fmt: skip
         self.wait_until_it_answers()
+
+    def stop(self) -> None:
+        super().stop()
+        if self._volatile is not None:
+            shutil.rmtree(self._volatile, ignore_errors=True)
 
     def _make_passwords(self, program: Path) -> None:
         for name in (name for name in ACCOUNTS if not name.startswith("argon")):
