@@ -51,14 +51,11 @@ def protocol_name(
 
 def received_field(trace: Trace) -> bytes:
     """The field with its CRLF, folded."""
-    literal = _address_literal(trace.peer_address)
-    harmless = _HOST.fullmatch(trace.hello) or _LITERAL.fullmatch(trace.hello)
-    source = trace.hello if harmless else literal or "unknown"
-    lines = [f"Received: from {source}" + (f" ({literal})" if literal else " (local socket)")]
+    lines = [_from(trace.hello, trace.peer_address)]
     lines.append(f"by {trace.hostname} (postroom) with {trace.protocol} id {_id(trace.id)}")
     if _COMMENT.fullmatch(trace.tls_version) and _COMMENT.fullmatch(trace.tls_cipher):
         lines.append(f"({trace.tls_version} {trace.tls_cipher})")
-    last = format_date(trace.date)
+    last = _date(trace.date)
     if trace.recipient is not None and trace.recipient.domain:
         lines.append(f"for <{trace.recipient}>; {last}")
     else:
@@ -70,6 +67,18 @@ def received_field(trace: Trace) -> bytes:
 def return_path_field(sender: Address | None) -> bytes:
     """The field with its CRLF, on one line."""
     return RETURN_PATH + b"<" + (str(sender).encode("utf-8") if sender is not None else b"") + b">\r\n"
+
+
+@lru_cache(1024)
+def _from(hello: str, peer_address: str) -> str:
+    """The first line: the same for every message of a client."""
+    literal = _address_literal(peer_address)
+    harmless = _HOST.fullmatch(hello) or _LITERAL.fullmatch(hello)
+    source = hello if harmless else literal or "unknown"
+    return f"Received: from {source}" + (f" ({literal})" if literal else " (local socket)")
+
+
+_date: Final = lru_cache(16)(format_date)  # the same for every message of a second
 
 
 def _id(text: str) -> str:

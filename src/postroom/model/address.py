@@ -6,7 +6,9 @@ NUL; ``domain`` is lower case in U-label or A-label form as received; the local 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(slots=True, frozen=True)
@@ -21,13 +23,15 @@ class Address:
         return f"{quote_local(self.local)}@{self.domain}" if self.domain else quote_local(self.local)
 
 
-_ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.")
+# RFC 5321 §4.1.2 Dot-string with the UTF8-non-ascii of RFC 6531 §3.3; no atom can match a dot, so it is linear.
+_DOT_STRING: Final = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+)*"
+)
 
 
 def quote_local(local: str) -> str:
     """A local part as Dot-string if it can be one, else as Quoted-string (RFC 5321 §4.1.2)."""
-    plain = all(c in _ATEXT or ord(c) > 0x7F for c in local)
-    if local and plain and local[0] != "." and local[-1] != "." and ".." not in local:
+    if _DOT_STRING.fullmatch(local):
         return local
     return '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -40,6 +40,8 @@ class LineReader:
     def take(self, *, response: bool = False) -> Line | None:
         """The next line without its CRLF, or None when it is not complete."""
         buffer = self._buffer
+        if not len(buffer):
+            return None
         start = buffer.peek(5).upper()
         limit = self._limits.auth_line if response or start == b"AUTH " else self._limits.line
         line = buffer.take_line(b"\n")

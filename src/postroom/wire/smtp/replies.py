@@ -56,6 +56,13 @@ def write_reply(reply: Reply) -> bytes:
     """The wire form, each line with the code and the enhanced code (RFC 2034 §4). Raises LocalProtocolError."""
     if not 200 <= reply.code <= 599:
         raise LocalProtocolError("not a reply code")
+    if not reply.lines:
+        # Nearly every reply; a third of the time of the general way below.
+        line = (
+            f"{reply.code} {reply.enhanced} {reply.text}" if reply.enhanced else f"{reply.code} {reply.text}"
+        )
+        if line.isascii() and line.isprintable():
+            return f"{line}\r\n".encode("ascii")
     code = str(reply.code).encode("ascii")
     prefix = reply.enhanced.encode("ascii") + b" " if reply.enhanced else b""
     texts = (reply.text, *reply.lines)

@@ -371,7 +371,7 @@ class SmtpServer:
         content = self._content
         assert content is not None
         while True:
-            octets = b"" if content.ended else content.read(self._buffer)
+            octets = b"" if content.ended or not len(self._buffer) else content.read(self._buffer)
             if content.fault is not None and self._refusal is None:
                 self._refusal = TOO_LARGE if content.fault is ContentFault.SIZE else _NOT_TEXT
             if self._refusal is not None:
