@@ -292,7 +292,7 @@ class Storage:
         maximum=256,
     )
     inline_blob_limit: int = setting(
-        48 * KIB,
+        128 * KIB,
         "Messages up to this size are kept in the shard's database, larger ones as files.",
         unit=Unit.OCTETS,
         minimum=0,

@@ -64,7 +64,7 @@ async def test_a_quota_concerns_its_delivery_alone(store: MailStore) -> None:
     assert store.mailbox(BERT, "INBOX").messages == 1
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, 48 * 1024, 48 * 1024 + 1, 700_000])
+@pytest.mark.parametrize("size", [0, 1, 100, 128 * 1024, 128 * 1024 + 1, 700_000])
 async def test_octets_come_back_as_they_were(store: MailStore, size: int) -> None:
     octets = (b"Subject: \x80\xff\r\n\r\n" + bytes(range(256)) * (size // 256 + 1))[:size]
     spool = store.spool()
@@ -88,8 +88,8 @@ async def test_octets_come_back_as_they_were(store: MailStore, size: int) -> Non
 
 
 async def test_an_aborted_spool_leaves_nothing(store: MailStore) -> None:
-    spool = store.spool(100_000)
-    waiting = spool.write(b"x" * 100_000)
+    spool = store.spool(200_000)
+    waiting = spool.write(b"x" * 200_000)
     if waiting is not None:
         await waiting
     spool.abort()

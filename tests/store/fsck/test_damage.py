@@ -16,7 +16,7 @@ from postroom.store.api import Batch, Delivery, QueuedMessage, QueuedRecipient
 from postroom.store.fsck import check_shard, repair_shard
 from tests.store.sqlite.shards import ANNA, BERT, DAY, new_message, open_here
 
-LARGE = 60_000
+LARGE = 200_000
 
 
 @pytest.fixture
