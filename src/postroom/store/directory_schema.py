@@ -13,6 +13,7 @@ from typing import Final
 import apsw
 
 from postroom.model.errors import Unavailable
+from postroom.store.sql.connection import keep_plans
 
 _V1: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -70,6 +71,7 @@ def connect(path: Path) -> apsw.Connection:
         # Hashes of passwords: for the owner's eyes only, from the first octet.
         path.touch(mode=0o600)
     db = apsw.Connection(str(path))
+    keep_plans(db)
     db.set_busy_timeout(_BUSY_MS)
     _use_wal(db)
     db.execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")

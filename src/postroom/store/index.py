@@ -34,7 +34,7 @@ from postroom.mime.words import decode_words
 from postroom.model.errors import Unavailable
 from postroom.model.ids import AccountId
 from postroom.store.search import CandidateSource
-from postroom.store.sql.connection import connect_reader
+from postroom.store.sql.connection import connect_reader, keep_plans
 
 LONGEST: Final = 4 << 20
 """Characters of text up to which a message is indexed."""
@@ -156,6 +156,7 @@ class SearchIndex:
 
     def _open_reading(self) -> apsw.Connection:
         db = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
+        keep_plans(db)
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         db.set_busy_timeout(_BUSY_MS)
         db.execute("PRAGMA query_only = 1")
@@ -237,6 +238,7 @@ class SearchIndex:
         if self._writing is None:
             self._path.touch(mode=0o600)
             db = self._writing = apsw.Connection(str(self._path))
+            keep_plans(db)
             db.set_busy_timeout(_BUSY_MS)
             db.execute("PRAGMA journal_mode = WAL")
             # A power cut may take the last steps back, which are then done again.

@@ -43,12 +43,22 @@ def lock_file(path: Path) -> int:
     return descriptor
 
 
+def keep_plans(db: apsw.Connection) -> None:
+    """Plan a statement once, whatever is bound to it later (SQLite's "query planner stability guarantee").
+
+    Without it a library built with STAT4 parses and plans every statement with a bound range or LIMIT anew each time it is run: a
+    range of ten rows 7.0 microseconds instead of 2.3, a fifth of the CPU time of POP3's RETR.
+    """
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+
+
 def connect_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
     """Open or make the file for its owner. Raises apsw.Error, OSError."""
     made = not path.exists()
     if made:
         path.touch(mode=0o600)
     db = apsw.Connection(str(path), vfs=vfs)
+    keep_plans(db)
     db.set_busy_timeout(_BUSY_MS)
     if made:
         db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
@@ -72,6 +82,7 @@ def connect_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
     The connection may write to the WAL's index (it must be able to recover it), hence not SQLITE_OPEN_READONLY.
     """
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+    keep_plans(db)
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     db.set_busy_timeout(_BUSY_MS)
     db.execute("PRAGMA query_only = 1")
