@@ -73,9 +73,8 @@ class Directory(DirectoryChanges):
         super().__init__(path, scheme)
         self._delimiter = delimiter
         self._cache: dict[Hashable, Any] = {}
-        self._seen = -1
         self._version = 0
-        self._mark = CommitMark(path)
+        self._mark = CommitMark()
         try:
             self._db = connect(path)
             migrate(self._db)
@@ -87,7 +86,6 @@ class Directory(DirectoryChanges):
 
     def close(self) -> None:
         """Release the file; idempotent."""
-        self._mark.close()
         self._db.close()
 
     @property
@@ -330,14 +328,11 @@ class Directory(DirectoryChanges):
 
     def _look(self) -> None:
         """Forget everything when another connection has committed."""
-        if not self._mark.moved():
-            return
         try:
-            seen = cast("int", self._db.pragma("data_version"))
+            moved = self._mark.moved(self._db)
         except apsw.Error as error:
             raise Unavailable(private=f"directory: {error}") from error
-        if seen != self._seen:
-            self._seen = seen
+        if moved:
             self._version += 1
             self._cache.clear()
 

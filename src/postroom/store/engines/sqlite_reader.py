@@ -144,7 +144,7 @@ class ShardReader:
         self._vfs = vfs
         self._db: apsw.Connection | None = None
         self._plans: dict[tuple[Column, ...], _Plan] = {}
-        self._mark = CommitMark(path)
+        self._mark = CommitMark()
         self._modseqs: dict[AccountId, Modseq] = {}
         """Of accounts asked for since the last commit to the shard."""
         self._folded: tuple[tuple[AccountId, MailboxId, Modseq], MailboxChanges] | None = None
@@ -156,7 +156,6 @@ class ShardReader:
 
     def close(self) -> None:
         """Release the file; idempotent."""
-        self._mark.close()
         db, self._db = self._db, None
         if db is not None:
             db.close()
@@ -177,7 +176,11 @@ class ShardReader:
 
     def _look(self) -> None:
         """Forget what a commit to the shard may have changed."""
-        if self._mark.moved():
+        try:
+            moved = self._mark.moved(self._db or self._open())
+        except apsw.Error as error:
+            raise _translated(error, self._path) from error
+        if moved:
             self._modseqs.clear()
             self._folded = None
 
