@@ -140,7 +140,8 @@ def _make_directory(settings: Settings, data: DataDir) -> None:
     directory = Directory(data.directory, password_scheme(settings.auth))
     try:
         if fresh and settings.storage.engine is StorageEngine.SQLITE:
-            directory.set_shards(settings.storage.shards or len(os.sched_getaffinity(0)))
+            # A worker owns whole shards: fewer than workers would leave some idle, more make smaller groups to commit.
+            directory.set_shards(settings.storage.shards or settings.workers or len(os.sched_getaffinity(0)))
     finally:
         directory.close()
 

@@ -399,7 +399,7 @@ def _contradictions(settings: Settings) -> list[tuple[Place, str]]:
         found += [(("collect", number, key), message) for key, message in _source_mistakes(source)]
         if named.setdefault(source.name, number) != number:
             found.append((("collect", number, "name"), f"is the name of collect[{named[source.name]}] too"))
-    queue, limits, auth, storage = settings.queue, settings.limits, settings.auth, settings.storage
+    queue, auth, storage = settings.queue, settings.auth, settings.storage
     smarthost = queue.smarthost
     if queue.warn_after >= queue.lifetime:
         found.append((("queue", "warn_after"), "must be less than queue.lifetime"))
@@ -409,8 +409,6 @@ def _contradictions(settings: Settings) -> list[tuple[Place, str]]:
         found.append((("queue", "smarthost", "tls"), "must not be none where a password is sent"))
     if auth.delay_minimum > auth.delay_maximum:
         found.append((("auth", "delay_minimum"), "must not be more than auth.delay_maximum"))
-    if storage.inline_blob_limit > limits.message_size:
-        found.append((("storage", "inline_blob_limit"), "must not be more than limits.message_size"))
     if storage.engine is StorageEngine.MEMORY and settings.workers > 1:
         found.append((("workers",), "must be 1 (or 0) with storage.engine memory"))
     return found

@@ -287,7 +287,7 @@ class Storage:
     engine: StorageEngine = setting(StorageEngine.SQLITE, "Where mail is kept.")
     shards: int = setting(
         0,
-        "Files that accounts are spread over; fixed when the data directory is made. 0: the number of cores.",
+        "Files that accounts are spread over; fixed when the data directory is made. 0: as many as workers.",
         minimum=0,
         maximum=256,
     )
