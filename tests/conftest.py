@@ -49,9 +49,3 @@ def pytest_make_collect_report(
     if SKIP_IS_FAILURE:
         fail_skipped(report)
     return report
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that kill servers take minutes: begun first, they do not keep one core busy when all others are done."""
-    items.sort(key=lambda item: item.get_closest_marker("crash") is None)
