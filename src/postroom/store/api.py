@@ -108,11 +108,13 @@ class Copied:
 
 @dataclass(slots=True, frozen=True)
 class FlagsStored:
-    """Result of a flag change: entries that changed with their new state, and those refused by UNCHANGEDSINCE."""
+    """Result of a flag change: entries that changed with their new state (if it was asked for), those refused by
+    UNCHANGEDSINCE, and in ``altered`` all that changed."""
 
     changed: list[FlagState]
     refused: UidSet
     modseq: Modseq
+    altered: UidSet = UidSet()
 
 
 @dataclass(slots=True, frozen=True)
@@ -310,9 +312,11 @@ class MailStore(Protocol):
         flags: int,
         keywords: tuple[str, ...] = (),
         unchanged_since: Modseq | None = None,
+        *,
+        states: bool = True,
     ) -> FlagsStored:
         """RFC 3501 §6.4.6, RFC 7162 §3.1.3. UIDs not there are ignored; an entry whose flags stay as they were keeps its
-        modseq. Raises NoSuchMailbox, LimitExceeded (keywords)."""
+        modseq. Without ``states`` the result's ``changed`` is empty. Raises NoSuchMailbox, LimitExceeded (keywords)."""
 
     async def copy(self, account: AccountId, source: MailboxId, uids: UidSet, target: MailboxId) -> Copied:
         """All or nothing; flags and internal date kept. Raises NoSuchMailbox, QuotaExceeded."""

@@ -132,6 +132,7 @@ class StoreFlags(_Operation, frozen=True, tag=True, array_like=True):
     flags: int
     keywords: tuple[str, ...]
     unchanged_since: Modseq | None
+    states: bool = True
 
 
 class Copy(_Operation, frozen=True, tag=True, array_like=True):

@@ -280,9 +280,13 @@ class ShardedStore:
         flags: int,
         keywords: tuple[str, ...] = (),
         unchanged_since: Modseq | None = None,
+        *,
+        states: bool = True,
     ) -> FlagsStored:
         """Raises NoSuchMailbox, LimitExceeded."""
-        operation = op.StoreFlags(account, mailbox, uids, change, int(flags), keywords, unchanged_since)
+        operation = op.StoreFlags(
+            account, mailbox, uids, change, int(flags), keywords, unchanged_since, states
+        )
         done: FlagsStored = await self._submit(account, operation)
         return done
 

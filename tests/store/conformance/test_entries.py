@@ -200,6 +200,40 @@ async def test_changing_flags(store: MailStore) -> None:
     assert store.mailbox(ANNA, "INBOX").highest_modseq == before + 3
 
 
+async def test_system_flags_alone(store: MailStore) -> None:
+    mailbox = inbox(store)
+    await store.append(ANNA, mailbox, [new_message(flags=flags) for flags in (0, 9, 0, 1, 8, 0)])
+    await store.expunge(ANNA, mailbox, UidSet([(6, 6)]), only_deleted=False)
+    before = store.modseq(ANNA)
+    some = UidSet([(1, 2), (4, 9)])
+    done = await store.store_flags(ANNA, mailbox, some, FlagChange.ADD, 9, states=False)
+    assert (done.changed, done.refused, done.altered) == ([], UidSet(), UidSet([(1, 1), (4, 5)]))
+    assert done.modseq == before + 1 == store.modseq(ANNA)
+    assert {uid: row[::2] for uid, row in states(store, mailbox).items()} == {
+        1: (9, before + 1),
+        2: (9, before - 1),
+        3: (0, before - 1),
+        4: (9, before + 1),
+        5: (9, before + 1),
+    }
+    row = store.mailbox(ANNA, "INBOX")
+    assert (row.unseen, row.deleted, row.highest_modseq) == (1, 4, before + 1)
+    changes = store.changes(ANNA, mailbox, before)
+    assert [(one.uid, one.flags, one.modseq) for one in changes.flags] == [
+        (uid, 9, before + 1) for uid in (1, 4, 5)
+    ]
+    again = await store.store_flags(ANNA, mailbox, some, FlagChange.ADD, 8)
+    none = await store.store_flags(ANNA, mailbox, ALL, FlagChange.ADD, 0)
+    assert (again.altered, none.altered, none.modseq) == (UidSet(), UidSet(), before + 1)
+    told = await store.store_flags(ANNA, mailbox, ALL, FlagChange.REMOVE, 8)
+    assert [(one.uid, one.flags, one.modseq) for one in told.changed] == [
+        (uid, 1, before + 2) for uid in (1, 2, 4, 5)
+    ]
+    assert told.altered == UidSet([(1, 2), (4, 5)])
+    row = store.mailbox(ANNA, "INBOX")
+    assert (row.unseen, row.deleted, row.highest_modseq) == (1, 0, before + 2)
+
+
 async def test_flags_unchanged_since(store: MailStore) -> None:
     mailbox = inbox(store)
     await store.append(ANNA, mailbox, [new_message()] * 3)

@@ -63,14 +63,22 @@ def _append(name: str, flags: list[int]) -> Step:
 
 
 def _flags(
-    name: str, uids: UidSet, change: FlagChange, flags: int, keywords: tuple[str, ...], since: int | None
+    name: str,
+    uids: UidSet,
+    change: FlagChange,
+    flags: int,
+    keywords: tuple[str, ...],
+    since: int | None,
+    states: bool,
 ) -> Step:
     async def step(store: MailStore) -> Any:
         limit = None if since is None else Modseq(since)
         return await _on(
             store,
             name,
-            lambda mailbox: store.store_flags(ANNA, mailbox, uids, change, flags, keywords, limit),
+            lambda mailbox: store.store_flags(
+                ANNA, mailbox, uids, change, flags, keywords, limit, states=states
+            ),
         )
 
     return step
@@ -104,7 +112,25 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.builds(_deliver, names, bits, words, st.integers(1, 2)),
     st.builds(_append, names, st.lists(bits, min_size=1, max_size=4)),
     st.builds(
-        _flags, names, ranges, st.sampled_from(FlagChange), bits, words, st.none() | st.integers(1, 30)
+        _flags,
+        names,
+        ranges,
+        st.sampled_from(FlagChange),
+        bits,
+        words,
+        st.none() | st.integers(1, 30),
+        st.booleans(),
+    ),
+    # What is answered by ranges needs neither keywords nor UNCHANGEDSINCE.
+    st.builds(
+        _flags,
+        names,
+        ranges,
+        st.sampled_from((FlagChange.ADD, FlagChange.REMOVE)),
+        bits,
+        st.just(()),
+        st.none(),
+        st.booleans(),
     ),
     st.builds(_transfer, names, names, ranges, st.booleans()),
     st.builds(_expunge, names, st.none() | ranges, st.booleans()),

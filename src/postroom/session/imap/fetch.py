@@ -88,13 +88,13 @@ async def _mark_seen(session: ImapSession, view: View, uids: UidSet) -> bool:
         return False
     try:
         done = await session.store.store_flags(
-            view.account, view.mailbox, uids, FlagChange.ADD, int(SystemFlag.SEEN)
+            view.account, view.mailbox, uids, FlagChange.ADD, int(SystemFlag.SEEN), states=False
         )
     except Unavailable:
         return False  # while nothing can be written, mail can still be read
-    if done.changed:
+    if done.altered:
         session.sync.own_change(done.modseq)
-    return bool(done.changed)
+    return bool(done.altered)
 
 
 class _Fetching:

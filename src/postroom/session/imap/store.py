@@ -38,7 +38,14 @@ async def store(session: ImapSession, request: Request) -> None:
     await session.sync.report(expunge=False)
     since = None if command.unchanged_since is None else Modseq(command.unchanged_since)
     done = await session.store.store_flags(
-        view.account, view.mailbox, uids, command.change, command.flags.system, command.flags.keywords, since
+        view.account,
+        view.mailbox,
+        uids,
+        command.change,
+        command.flags.system,
+        command.flags.keywords,
+        since,
+        states=not command.silent or session.sync.condstore,
     )
     if command.flags.keywords:
         session.sync.announce_keywords()
@@ -55,16 +62,21 @@ async def _tell(session: ImapSession, view: View, command: Store, done: FlagsSto
     those that UNCHANGEDSINCE refused are told in any case, so that the client need not ask."""
     sync = session.sync
     if not command.silent:
-        if done.changed:
+        if done.altered:
             sync.own_change(done.modseq)
         await sync.send_states(done.changed, with_uid=command.uid)
-        had_them = uids - UidSet.of([state.uid for state in done.changed])
+        had_them = uids - done.altered
         if had_them:
             await sync.send_states(sync.states(view, had_them), with_uid=command.uid)
         return
-    if done.changed and done.modseq == view.modseq + 1:
+    if done.altered and done.modseq == view.modseq + 1:
         # Otherwise somebody else's change may lie in between, and to tell too much is better than too little.
-        sync.own_change(done.modseq)
+        if command.flags.keywords:
+            sync.own_change(done.modseq)
+        else:
+            # All that this modseq stands for is known here: the log need not be read to learn it (measured: half of the CPU
+            # time of STORE 1:* +FLAGS.SILENT). The picture's UIDs were loaded when the command's numbers were resolved.
+            view.modseq = done.modseq
         if sync.condstore:
             number = view.numberer()
             await sync.send_lines(

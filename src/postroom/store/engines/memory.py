@@ -445,6 +445,8 @@ class MemoryStore:
         flags: int,
         keywords: tuple[str, ...] = (),
         unchanged_since: Modseq | None = None,
+        *,
+        states: bool = True,
     ) -> FlagsStored:
         """One modseq for all that change."""
         found, box = self._account(account), self._box(account, mailbox)
@@ -468,7 +470,8 @@ class MemoryStore:
             changed.append(FlagState(entry.uid, entry.flags, entry.keywords, modseq))
         if changed:
             self._changed(account, found, box, modseq)
-        return FlagsStored(changed, refused, found.modseq)
+        altered = UidSet.of(state.uid for state in changed)
+        return FlagsStored(changed if states else [], refused, found.modseq, altered)
 
     async def copy(self, account: AccountId, source: MailboxId, uids: UidSet, target: MailboxId) -> Copied:
         """All or nothing."""

@@ -37,6 +37,20 @@ _SELECT_DELETED: Final = (
     "SELECT uid, created, message, flags, keywords, internal_date, zone, size FROM entry INDEXED BY entry_deleted "
     "WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? AND flags & 8 != 0 ORDER BY uid"
 )
+_OF_RANGE: Final = " FROM entry WHERE account = ?1 AND mailbox = ?2 AND uid BETWEEN ?3 AND ?4"
+_WITH: Final = " AND flags & ?5 != 0"
+_WITHOUT: Final = " AND flags & ?5 != ?5"
+_COUNT_FLAGS: Final = (
+    "SELECT count(*), min(uid), max(uid), sum(flags & 1 != 0), sum(flags & 8 != 0)" + _OF_RANGE
+)
+_ADD_FLAGS: Final = (
+    "UPDATE entry SET flags = flags | ?5, modseq = ?6 "
+    "WHERE account = ?1 AND mailbox = ?2 AND uid BETWEEN ?3 AND ?4 AND flags & ?5 != ?5"
+)
+_REMOVE_FLAGS: Final = (
+    "UPDATE entry SET flags = flags & ~?5, modseq = ?6 "
+    "WHERE account = ?1 AND mailbox = ?2 AND uid BETWEEN ?3 AND ?4 AND flags & ?5 != 0"
+)
 _FEW_RUNS: Final = 64
 
 Whole = tuple[int, int, int, int, str, int, int, int]
@@ -58,6 +72,13 @@ def store_flags(work: Work, operation: StoreFlags) -> FlagsStored:
     """Raises NoSuchMailbox, LimitExceeded."""
     account = work.account(operation.account)
     mailbox = work.mailbox(account.id, operation.mailbox)
+    if (
+        operation.unchanged_since is None
+        and not operation.keywords
+        and operation.change is not FlagChange.REPLACE
+        and len(operation.uids.ranges) <= _FEW_RUNS
+    ):
+        return _store_system_flags(work, operation, account, mailbox)
     rows = _rows(work, _SELECT_FLAGS, account.id, mailbox.id, operation.uids)
     refused: list[int] = []
     if operation.unchanged_since is not None:
@@ -81,10 +102,60 @@ def store_flags(work: Work, operation: StoreFlags) -> FlagsStored:
                 mailbox.deleted += 1 if flags & DELETED else -1
             states.append(FlagState(Uid(uid), flags, tuple(keywords.split()), modseq))
         mailbox.highest_modseq = modseq
-        _log_ranges(work, account, mailbox.id, ChangeKind.FLAGS, UidSet.of(row[0] for row in changed))
+    altered = UidSet.of(row[0] for row in changed)
+    if changed:
+        _log_ranges(work, account, mailbox.id, ChangeKind.FLAGS, altered)
         mailbox.save(work)
         account.save(work)
-    return FlagsStored(states, UidSet.of(refused), Modseq(account.modseq))
+    return FlagsStored(
+        states if operation.states else [], UidSet.of(refused), Modseq(account.modseq), altered
+    )
+
+
+def _store_system_flags(
+    work: Work, operation: StoreFlags, account: AccountRow, mailbox: MailboxRow
+) -> FlagsStored:
+    """Set or clear system flags in a few ranges, a range a statement: no row comes to Python unless its state is asked for.
+
+    Measured (STORE 1:* +FLAGS.SILENT of 10,000): the UPDATE takes half of what one per row takes.
+    """
+    flags = operation.flags & ALL_FLAGS
+    adding = operation.change is FlagChange.ADD
+    altering, update = (_WITHOUT, _ADD_FLAGS) if adding else (_WITH, _REMOVE_FLAGS)
+    runs: list[tuple[int, int]] = []
+    for first, last in operation.uids.ranges:
+        where = (account.id, mailbox.id, first, last, flags)
+        found = work.row(_COUNT_FLAGS + altering, where)
+        if found is None or not found[0]:
+            continue
+        count, low, high, seen, deleted = found
+        if high - low + 1 == count:
+            runs.append((low, high))
+        else:
+            uids: list[Any] = work.execute(
+                "SELECT uid" + _OF_RANGE + altering + " ORDER BY uid", where
+            ).fetchall()
+            runs.extend(UidSet.of(row[0] for row in uids).ranges)
+        work.execute(update, (*where, account.advance()))
+        if flags & SEEN:
+            mailbox.unseen += seen - (count if adding else 0)
+        if flags & DELETED:
+            mailbox.deleted += (count if adding else 0) - deleted
+    altered = UidSet(runs)
+    states: list[FlagState] = []
+    if altered:
+        modseq = mailbox.highest_modseq = account.advance()
+        if operation.states:
+            rows: list[tuple[int, int, str, int]] = _rows(
+                work, _SELECT_FLAGS, account.id, mailbox.id, altered
+            )
+            states = [
+                FlagState(Uid(uid), now, tuple(keywords.split()), modseq) for uid, now, keywords, _ in rows
+            ]
+        _log_ranges(work, account, mailbox.id, ChangeKind.FLAGS, altered)
+        mailbox.save(work)
+        account.save(work)
+    return FlagsStored(states, UidSet(), Modseq(account.modseq), altered)
 
 
 def _combined(
