@@ -25,16 +25,21 @@ from postroom.model.credentials import ScramKeys
 from postroom.model.errors import AuthenticationFailed, NotAllowed, TooManyAttempts, Unavailable
 from postroom.model.ids import AccountId
 from postroom.session.attempts import Attempts
+from postroom.session.bearer import INVALID, TokenRefused, TokenVerifier
 from postroom.session.transport import Transport
 from postroom.wire.sasl.api import (
     Challenge,
     Failure,
+    MechanismSpec,
     NeedsCertificate,
     NeedsPassword,
     NeedsScramSecret,
     NeedsSharedSecret,
     NeedsToken,
+    Proof,
+    ServerMechanism,
     Success,
+    TokenMechanism,
 )
 from postroom.wire.sasl.registry import BY_NAME, MECHANISMS
 
@@ -172,13 +177,16 @@ class Authenticator:
         attempts: Attempts | None = None,
         record: Callable[[AttemptRecord], None] | None = None,
         cache_seconds: float = CACHE_SECONDS,
+        *,
+        tokens: TokenVerifier | None = None,
     ) -> None:
         """``record`` is told of every finished attempt; it must not raise. ``cache_seconds`` is how long a verified password
-        is remembered."""
+        is remembered. Without ``tokens`` no mechanism that takes a bearer token is offered."""
         self._directory = directory
         self._executor = executor
         self._attempts = attempts or Attempts()
         self._record = record
+        self._tokens = tokens
         self._key = secrets.token_bytes(32)
         self._lately = _Lately(cache_seconds)
         self._turns: dict[tuple[str, str], tuple[AbstractAsyncContextManager[Any], list[None]]] = {}
@@ -192,7 +200,21 @@ class Authenticator:
         if not self.offered(transport):
             return ()
         can_bind = bool(_bindings(transport))
-        return tuple(spec.name for spec in MECHANISMS if can_bind or not spec.binds)
+        return tuple(
+            spec.name
+            for spec in MECHANISMS
+            if (can_bind or not spec.binds) and self._can_check(spec, transport)
+        )
+
+    def _can_check(self, spec: MechanismSpec, transport: Transport) -> bool:
+        """Whether what the mechanism proves can be checked here and now."""
+        match spec.proof:
+            case Proof.PASSWORD:
+                return True
+            case Proof.TOKEN:  # whoever reads a token can use it: over TLS alone (RFC 7628 §4)
+                return self._tokens is not None and transport.tls is not None
+            case _:
+                return False
 
     async def login(
         self, user: str, password: str, transport: Transport, mechanism: str = "LOGIN"
@@ -248,12 +270,45 @@ class Authenticator:
                             spec.name, user, transport, "another authorization identity"
                         )
                     step = server.secret(credentials.scram)
-                case NeedsSharedSecret() | NeedsToken() | NeedsCertificate():
+                case NeedsToken():
+                    return await self._bear(spec.name, server, step, transport, challenge)
+                case NeedsSharedSecret() | NeedsCertificate():
                     raise MechanismUnknown  # nothing of the kind is kept of an account
                 case Success(authcid, _, octets):
                     return await self._proved(spec.name, authcid, octets, transport, challenge)
                 case Failure(reason):
                     raise await self._refusal(spec.name, user, transport, reason)
+
+    async def _bear(
+        self,
+        mechanism: str,
+        server: ServerMechanism,
+        asked: NeedsToken,
+        transport: Transport,
+        challenge: ChallengeFunction,
+    ) -> Account:
+        """Who a bearer token stands for. A refusal is counted before the client is told why."""
+        assert self._tokens is not None
+        assert isinstance(server, TokenMechanism)
+        await self._admit(mechanism, asked.authzid, transport)
+        login, word = asked.authzid, INVALID
+        try:
+            login = (await self._tokens.verify(asked.token)).login
+            reason = "another user's token"
+            if self._acts_as_itself(login, asked.authzid):
+                credentials = self._directory.credentials(login)
+                account = credentials.account
+                if account is not None and account.enabled:
+                    self._accept(mechanism, credentials.login, account, transport)
+                    return account
+                reason = "unknown or disabled"
+        except TokenRefused as error:
+            word, reason = error.word, error.private
+        refusal = await self._refusal(mechanism, login, transport, reason)
+        told = server.refused(word, self._tokens.scope, self._tokens.configuration_url)
+        assert isinstance(told, Challenge)
+        await challenge(told.octets)  # whatever the client says to it (RFC 7628 §3.2.3)
+        raise refusal
 
     async def _proved(
         self,

@@ -20,7 +20,9 @@ from postroom.wire.sasl.oauth import (
     parse_oauthbearer,
     parse_xoauth2,
     write_oauthbearer,
+    write_refusal,
     write_xoauth2,
+    write_xoauth2_refusal,
 )
 
 TOKEN = "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="
@@ -62,24 +64,32 @@ def test_a_refused_token_is_acknowledged_and_fails(spec: object, with_initial: b
         message = client.step(b"")
     assert server.step(message) == NeedsToken("user@example.com", TOKEN)
     believed = [client.complete]
-    step = server.refused(RFC_ERROR)
-    assert step == Challenge(RFC_ERROR)
-    acknowledgment = client.step(RFC_ERROR)
+    told = b'{"status":"401","schemes":"bearer","scope":"example_scope"}' if xoauth2 else RFC_ERROR
+    assert server.refused("invalid_token", "example_scope") == Challenge(told)
+    acknowledgment = client.step(told)
     assert acknowledgment == b"\x01"
     believed.append(client.complete)
     assert believed == [True, False]
-    assert client.refusal == RFC_ERROR
+    assert client.refusal == told
     assert server.step(acknowledgment) == Failure("the token was refused")
     with pytest.raises(LocalProtocolError):
         server.step(b"")
     with pytest.raises(RemoteProtocolError):
-        client.step(RFC_ERROR)
+        client.step(told)
+
+
+def test_refusals_tell_what_is_known() -> None:
+    assert write_refusal("invalid_token") == b'{"status":"invalid_token"}'
+    assert write_refusal("insufficient_scope", 'a"\u20ac', "https://id/x") == (
+        b'{"status":"insufficient_scope","scope":"a\\"\\u20ac","openid-configuration":"https://id/x"}'
+    )
+    assert write_xoauth2_refusal("insufficient_scope") == b'{"status":"403","schemes":"bearer"}'
 
 
 def test_a_refusal_that_is_answered_with_another_token_fails() -> None:
     server = BearerServer()
     server.step(RFC_INITIAL)
-    server.refused(RFC_ERROR)
+    server.refused("invalid_token")
     assert isinstance(server.step(RFC_INITIAL), Failure)
 
 

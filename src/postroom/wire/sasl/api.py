@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Final, Protocol, runtime_checkable
 
 from postroom.model.credentials import HashName, ScramKeys
@@ -55,7 +56,7 @@ class NeedsSharedSecret:
 
 @dataclass(slots=True, frozen=True)
 class NeedsToken:
-    """Verify a bearer token; if it is good the mechanism has no further say, if not its error goes to ``refused``.
+    """Verify a bearer token; if it is good the mechanism has no further say, if not the reason goes to ``refused``.
 
     ``authzid`` is who the client says it is; empty leaves it to the token.
     """
@@ -117,8 +118,9 @@ class ServerMechanism(Protocol):
 class TokenMechanism(ServerMechanism, Protocol):
     """A mechanism that tells the client why its token was refused (RFC 7628 §3.2.2)."""
 
-    def refused(self, error: bytes, /) -> ServerStep:
-        """Answer to NeedsToken: a JSON object as the last challenge."""
+    def refused(self, word: str, scope: str = "", configuration: str = "") -> ServerStep:
+        """Answer to NeedsToken, with the ``word`` of RFC 6750 §3.1, the scope that is asked for and the address of the issuer's
+        configuration, if any: a JSON object as the last challenge."""
 
 
 class ClientMechanism(Protocol):
@@ -135,6 +137,16 @@ class ClientMechanism(Protocol):
         """Whether success of the server may be believed (a mutual mechanism has verified the server)."""
 
 
+class Proof(Enum):
+    """What a mechanism proves the client to have."""
+
+    PASSWORD = auto()
+    SHARED_SECRET = auto()
+    TOKEN = auto()
+    CERTIFICATE = auto()
+    TICKET = auto()
+
+
 @dataclass(slots=True, frozen=True)
 class MechanismSpec:
     """A row of the registry. ``preference`` is given by the order; ``binds`` says that it needs channel-binding data."""
@@ -146,3 +158,5 @@ class MechanismSpec:
     binds: bool = False
     reveals_password: bool = False
     """True when the server sees the password itself."""
+    proof: Proof = Proof.PASSWORD
+    """What the client must have, and a server must be able to check, for the mechanism to be of use."""

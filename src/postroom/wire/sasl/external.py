@@ -16,6 +16,7 @@ from postroom.wire.sasl.api import (
     Failure,
     MechanismSpec,
     NeedsCertificate,
+    Proof,
     ServerStep,
 )
 
@@ -73,4 +74,4 @@ class ExternalClient:
         return True
 
 
-EXTERNAL: Final = MechanismSpec("EXTERNAL", ExternalServer, ExternalClient)
+EXTERNAL: Final = MechanismSpec("EXTERNAL", ExternalServer, ExternalClient, proof=Proof.CERTIFICATE)

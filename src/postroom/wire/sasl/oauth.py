@@ -8,6 +8,7 @@ It must not know: what a token looks like within, or who issues it.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ from postroom.wire.sasl.api import (
     Failure,
     MechanismSpec,
     NeedsToken,
+    Proof,
     ServerStep,
 )
 
@@ -115,6 +117,23 @@ def write_xoauth2(message: BearerMessage) -> bytes:
     return f"user={message.user}\x01auth=Bearer {message.token}\x01\x01".encode()
 
 
+def write_refusal(word: str, scope: str = "", configuration: str = "") -> bytes:
+    """OAUTHBEARER's reason for a refusal (RFC 7628 §3.2.2). ``word`` is a code of RFC 6750 §3.1, ``scope`` what a token needs,
+    ``configuration`` where the issuer's endpoints are told."""
+    told = {"status": word, "scope": scope, "openid-configuration": configuration}
+    return _json({name: value for name, value in told.items() if value})
+
+
+def write_xoauth2_refusal(word: str, scope: str = "") -> bytes:
+    """XOAUTH2's: statuses are those of HTTP (RFC 6750 §3.1)."""
+    told = {"status": "403" if word == "insufficient_scope" else "401", "schemes": "bearer", "scope": scope}
+    return _json({name: value for name, value in told.items() if value})
+
+
+def _json(told: dict[str, str]) -> bytes:
+    return json.dumps(told, separators=(",", ":")).encode()
+
+
 class BearerServer:
     """The server's side of both."""
 
@@ -146,12 +165,14 @@ class BearerServer:
         self._state = 1
         return NeedsToken(message.user, message.token)
 
-    def refused(self, error: bytes) -> ServerStep:
-        """The JSON object that tells why."""
+    def refused(self, word: str, scope: str = "", configuration: str = "") -> ServerStep:
+        """The JSON object that tells why, in the mechanism's own form."""
         if self._state != 1:
             raise LocalProtocolError("no token was to be verified")
         self._state = 2
-        return Challenge(error)
+        if self._xoauth2:
+            return Challenge(write_xoauth2_refusal(word, scope))
+        return Challenge(write_refusal(word, scope, configuration))
 
     def secret(self, _secret: ScramKeys | bytes) -> ServerStep:
         """Never asked for."""
@@ -202,10 +223,13 @@ class BearerClient:
         return not self.refusal
 
 
-OAUTHBEARER: Final = MechanismSpec("OAUTHBEARER", BearerServer, BearerClient, reveals_password=True)
+OAUTHBEARER: Final = MechanismSpec(
+    "OAUTHBEARER", BearerServer, BearerClient, reveals_password=True, proof=Proof.TOKEN
+)
 XOAUTH2: Final = MechanismSpec(
     "XOAUTH2",
     partial(BearerServer, xoauth2=True),
     partial(BearerClient, xoauth2=True),
     reveals_password=True,
+    proof=Proof.TOKEN,
 )

@@ -5,20 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from postroom.wire.sasl.api import MechanismSpec
+from postroom.wire.sasl.api import MechanismSpec, Proof
+from postroom.wire.sasl.external import EXTERNAL
 from postroom.wire.sasl.login import LOGIN
+from postroom.wire.sasl.oauth import OAUTHBEARER, XOAUTH2
 from postroom.wire.sasl.plain import PLAIN
 from postroom.wire.sasl.scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 
-MECHANISMS: Final[tuple[MechanismSpec, ...]] = (SCRAM_SHA_256_PLUS, SCRAM_SHA_256, PLAIN, LOGIN)
+MECHANISMS: Final[tuple[MechanismSpec, ...]] = (
+    EXTERNAL,
+    SCRAM_SHA_256_PLUS,
+    SCRAM_SHA_256,
+    OAUTHBEARER,
+    XOAUTH2,
+    PLAIN,
+    LOGIN,
+)
 
 BY_NAME: Final = {spec.name: spec for spec in MECHANISMS}
 
 
-def choose(offered: Iterable[str], *, can_bind: bool, in_clear: bool) -> MechanismSpec | None:
-    """The best mechanism a client can use among those a server offers; in clear none that shows the password."""
+def choose(
+    offered: Iterable[str], *, can_bind: bool, in_clear: bool, proof: Proof = Proof.PASSWORD
+) -> MechanismSpec | None:
+    """The best mechanism that a client with this ``proof`` can use among those a server offers; in clear none that shows it."""
     names = {name.upper() for name in offered}
     for spec in MECHANISMS:
+        if spec.proof is not proof:
+            continue
         if spec.name in names and (can_bind or not spec.binds) and not (in_clear and spec.reveals_password):
             return spec
     return None
