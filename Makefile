@@ -24,7 +24,7 @@ SOURCES := src tests bench
 PYTEST  := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-run run test test-crash test-power test-properties check lint format docs bench bench-tls lock clean
+.PHONY: help venv venv-run run test test-crash test-power test-properties check lint format docs bench bench-tls bench-growth lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
@@ -101,6 +101,9 @@ bench: venv ## measure beside Dovecot, Postfix and Cyrus, as a table (BENCH_ARGS
 bench-tls: venv ## measure TLS beside openssl s_server, and thousands of idle sessions
 	$(BIN)/python -m bench.tls
 	$(BIN)/python -m bench.idle
+
+bench-growth: venv ## measure as mailboxes and accounts become many (BENCH_ARGS='--quick')
+	$(BIN)/python -m bench.growth $(BENCH_ARGS)
 
 # --- keeping the project
 

@@ -15,17 +15,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from argon2 import PasswordHasher
-from tests.support.live import DOMAIN, PASSWORD, LiveServer
+from tests.support.live import DOMAIN
 
-from bench.server import Server, proportional_size
+from bench.crowd import serving
+from bench.server import proportional_size
 from bench.tlsclient import Measurement, TlsClient
 
 MESSAGE: Final = (
@@ -33,56 +32,6 @@ MESSAGE: Final = (
 )
 _RECIPIENTS: Final = 100
 _DELIVERING: Final = 4
-_CONFIG: Final = """
-[limits]
-connections_per_ip = 100000
-imap_connections_per_user = 10000
-[auth]
-argon2_memory = 8388608
-argon2_time = 1
-"""
-
-
-class _Idler(Server):
-    """A postroom of these accounts, seen as a Server for its processes' costs."""
-
-    name = "postroom"
-    services = frozenset({"imap", "imaps", "lmtp"})
-
-    def __init__(self, folder: Path, accounts: int, workers: int) -> None:
-        super().__init__(folder)
-        self._accounts = accounts
-        self._live = LiveServer(folder, workers=workers, cleartext=True, extra_config=_CONFIG)
-
-    def start(self) -> None:
-        self._live.write_config()
-        self._live.run("init")
-        self._live.run("domain", "add", DOMAIN)
-        known = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
-        table = self.folder / "accounts.csv"
-        names = [f"u{number}@{DOMAIN}" for number in range(self._accounts)]
-        table.write_text("name,password_hash\n" + "".join(f'{name},"{known}"\n' for name in names))
-        self._live.run("account", "import", str(table))
-        (self.folder / "names").write_text("".join(f'{name} "{PASSWORD}"\n' for name in names))
-        self._live.start()
-        self.process = self._live.process
-        self.ports = {name: self._live.port(name) for name in self.services}
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self._live.stop()
-            self.process = None
-
-
-@contextmanager
-def _serving(accounts: int, workers: int) -> Iterator[_Idler]:
-    with tempfile.TemporaryDirectory(prefix="postroom-idle-") as folder:
-        server = _Idler(Path(folder), accounts, workers)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
 
 
 def _deliver(port: int, recipients: Sequence[int]) -> dict[int, float]:
@@ -128,13 +77,11 @@ def notified(
     counted for each from the acknowledgement of its own message, for the deliveries are another row's. The details have
     percentiles of both counts.
     """
-    with _serving(accounts, workers) as server:
+    with serving(accounts, workers=workers) as server:
         lasts: list[float] = []
         details: dict[str, object] = {}
         for _round in range(rounds):
-            idle = client.idle(
-                server.ports["imaps"], sessions, tls=True, depth=3, names=server.folder / "names"
-            )
+            idle = client.idle(server.ports["imaps"], sessions, tls=True, depth=3, names=server.names)
             with idle:
                 assert idle.connected is not None
                 time.sleep(2)
@@ -177,7 +124,7 @@ def notified(
 
 def memory(client: TlsClient, *, tls: bool, depth: int, sessions: int = 1000) -> list[Measurement]:
     """KiB of PSS that a session adds: logged in (``depth`` 1) or with INBOX selected and IDLE (3), over one worker."""
-    with _serving(16, 1) as server:
+    with serving(16, workers=1) as server:
         names, port = server.folder / "names", server.ports["imaps" if tls else "imap"]
         # The first sessions bring caches and code, and live in memory that password hashes have left free: they do not count.
         with client.idle(port, 3 * sessions, tls=tls, depth=depth, names=names):

@@ -16,7 +16,6 @@ from bench.rows import Figure, Row
 
 OURS = "postroom"
 _RATIOS = ("CPU ratio", "ratio", "goal")
-BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 
 
 @dataclass(slots=True)
@@ -93,10 +92,11 @@ def markdown(results: Sequence[Result], servers: Sequence[str], title: str) -> s
     return "\n".join(lines) + "\n"
 
 
-def insert(page: str, table: str) -> str:
-    """A page with the table between its two marks, or at its end when it has none."""
-    head, _, rest = page.partition(BEGIN)
-    return f"{head}{BEGIN}\n\n{table}\n{END}{rest.partition(END)[2] or chr(10)}"
+def insert(page: str, table: str, mark: str = "table") -> str:
+    """A page with the table between two marks of that name, or at its end when it has none."""
+    begin, end = f"<!-- {mark} -->", f"<!-- end of the {mark} -->"
+    head, _, rest = page.partition(begin)
+    return f"{head}{begin}\n\n{table}\n{end}{rest.partition(end)[2] or chr(10)}"
 
 
 def as_json(results: Sequence[Result]) -> list[Mapping[str, object]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from bench.rows import Bench, Figure, Row
 from bench.server import Server
-from bench.table import BEGIN, END, Result, as_json, insert, markdown
+from bench.table import Result, as_json, insert, markdown
+
+BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 
 
 def _nothing(_bench: Bench, _server: Server) -> Figure:
