@@ -29,6 +29,7 @@ from postroom.net.limits import ConnectionCounter, ConnectionLimits
 from postroom.net.listeners import Meter, Service, ServiceSettings
 from postroom.session.attempts import AttemptLimits, Attempts
 from postroom.session.authentication import AttemptRecord, Authenticator
+from postroom.session.bearer import TokenVerifier
 from postroom.session.imap.session import ImapServices, ImapSession
 from postroom.session.inbound import InboundSession
 from postroom.session.lmtp import LmtpSession
@@ -134,6 +135,7 @@ class Services:
             Attempts(_attempt_limits(settings.auth)),
             _log_attempt,
             float(settings.auth.cache_seconds),
+            tokens=_token_verifier(settings),
         )
         self.provisioner = Provisioner(directory, store)
         self.outgoing = Outgoing(settings, store, directory, self.hostname)
@@ -301,6 +303,14 @@ def _most_connections() -> int:
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(64, soft * 9 // 10 - 64)
+
+
+def _token_verifier(settings: Settings) -> TokenVerifier | None:
+    if not settings.authentication.oauth.enabled:
+        return None
+    from postroom.app.bearer import Tokens  # most servers need none of its libraries
+
+    return Tokens(settings.authentication.oauth, time.time)
 
 
 def _attempt_limits(auth: Auth) -> AttemptLimits:

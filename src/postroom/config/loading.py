@@ -31,6 +31,7 @@ from postroom.config.settings import (
 )
 from postroom.config.sources import Source, SourceProtocol, SourceTls
 from postroom.config.spec import Field, Kind, Spec, Unit, bare, fields_of, read_quantity, walk, write_quantity
+from postroom.config.tokens import Authentication, oauth_mistakes
 
 ENVIRONMENT_PREFIX: Final = "POSTROOM_"
 NOT_SETTINGS: Final = ("POSTROOM_TEST_", "POSTROOM_CONFIG")
@@ -344,9 +345,18 @@ def _complete(settings: Settings, base: Path) -> Settings:
         return None if path is None else base / path
 
     smarthost = settings.queue.smarthost
+    oauth = settings.authentication.oauth
     return dataclasses.replace(
         settings,
         data_dir=data_dir,
+        authentication=Authentication(
+            oauth=dataclasses.replace(
+                oauth,
+                keys=resolved(oauth.keys),
+                introspection_secret_file=resolved(oauth.introspection_secret_file),
+                certificate_authorities=resolved(oauth.certificate_authorities),
+            )
+        ),
         hostname=hostname,
         listeners=sockets,
         collect=tuple(
@@ -399,6 +409,8 @@ def _contradictions(settings: Settings) -> list[tuple[Place, str]]:
         found += [(("collect", number, key), message) for key, message in _source_mistakes(source)]
         if named.setdefault(source.name, number) != number:
             found.append((("collect", number, "name"), f"is the name of collect[{named[source.name]}] too"))
+    oauth = settings.authentication.oauth
+    found += [(("authentication", "oauth", key), message) for key, message in oauth_mistakes(oauth)]
     queue, auth, storage = settings.queue, settings.auth, settings.storage
     smarthost = queue.smarthost
     if queue.warn_after >= queue.lifetime:

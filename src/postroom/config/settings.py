@@ -24,6 +24,7 @@ from postroom.config.checks import (
 )
 from postroom.config.sources import Source
 from postroom.config.spec import Unit, section, setting
+from postroom.config.tokens import Authentication
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -438,6 +439,7 @@ class Settings:
     tls: Tls = section(Tls)
     limits: Limits = section(Limits)
     auth: Auth = section(Auth)
+    authentication: Authentication = section(Authentication)
     storage: Storage = section(Storage)
     delivery: Delivery = section(Delivery)
     queue: Queue = section(Queue)
