@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from base64 import b64encode
 from collections import OrderedDict
@@ -120,7 +121,9 @@ class _Endpoint:
         digest = hashlib.sha256(token.encode()).digest()
         until, answer = self._answers.get(digest, (0.0, None))
         if answer is None or not until - self._settings.introspection_cache <= now < until:
-            until, answer = await self._judge(token, now)
+            # A session's work may begin outside any task (``net.driver``), and time limits need one.
+            judging = asyncio.get_running_loop().create_task(self._judge(token, now))
+            until, answer = await judging
             self._remember(digest, until, answer)
         if isinstance(answer, TokenRefused):
             raise TokenRefused(answer.private, answer.word)
