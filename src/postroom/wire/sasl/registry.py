@@ -7,6 +7,7 @@ from typing import Final
 
 from postroom.wire.sasl.api import MechanismSpec, Proof
 from postroom.wire.sasl.external import EXTERNAL
+from postroom.wire.sasl.gssapi import GSSAPI
 from postroom.wire.sasl.login import LOGIN
 from postroom.wire.sasl.oauth import OAUTHBEARER, XOAUTH2
 from postroom.wire.sasl.plain import PLAIN
@@ -14,6 +15,7 @@ from postroom.wire.sasl.scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 
 MECHANISMS: Final[tuple[MechanismSpec, ...]] = (
     EXTERNAL,
+    GSSAPI,
     SCRAM_SHA_256_PLUS,
     SCRAM_SHA_256,
     OAUTHBEARER,
