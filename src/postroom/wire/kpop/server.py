@@ -84,7 +84,7 @@ class KpopServer:
                 return PAUSED
             message = self._take_message()
             if message is None:
-                self._closing = self._closing or self._end_of_input
+                self._closing |= self._end_of_input
                 return NEED_DATA
             if self.phase is Phase.REQUEST:
                 self.phase = Phase.VERDICT
