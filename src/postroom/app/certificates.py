@@ -17,45 +17,48 @@ _log = structlog.get_logger("postroom.tls")
 
 
 class Certificates:
-    """One context per ALPN name over one certificate."""
+    """One context per ALPN name and authorities of clients over one certificate."""
 
     def __init__(self, certificate: Path, key: Path, minimum: TlsVersion) -> None:
         """Loads the pair. Raises OSError or ssl.SSLError."""
         self._certificate = certificate
         self._key = key
         self._minimum = minimum
-        self._stamp = self._seen = self._read_stamp()
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[tuple[str, Path | None], ssl.SSLContext] = {}
+        self._seen = {path: _stamp(path) for path in (certificate, key)}
         self.context("imap")
 
-    def context(self, alpn: str) -> ssl.SSLContext:
-        """The context for one protocol."""
-        context = self._contexts.get(alpn)
+    def context(self, alpn: str, authorities: Path | None = None) -> ssl.SSLContext:
+        """The context for one protocol; with ``authorities`` it asks clients for their certificates. Raises OSError or
+        ssl.SSLError when those do not load."""
+        context = self._contexts.get((alpn, authorities))
         if context is None:
-            context = self._contexts[alpn] = self._make(alpn)
+            context = self._contexts[alpn, authorities] = self._make(alpn, authorities)
+            if authorities is not None:
+                self._seen.setdefault(authorities, _stamp(authorities))
         return context
 
     def look(self) -> None:
-        """Take up a changed pair; cheap, called now and then."""
+        """Take up a changed pair, or changed authorities; cheap, called now and then."""
         try:
-            stamp = self._read_stamp()
-            if stamp == self._seen:
+            seen = {path: _stamp(path) for path in self._seen}
+            if seen == self._seen:
                 return
-            self._seen = stamp
-            fresh = {alpn: self._make(alpn) for alpn in self._contexts}
+            self._seen = seen
+            fresh = {key: self._make(*key) for key in self._contexts}
         except (OSError, ssl.SSLError) as error:
             _log.error("certificate not loaded, the former one stays in use", reason=str(error))
             return
         self._contexts = fresh
-        self._stamp = stamp
         _log.info("certificate loaded", file=str(self._certificate))
 
-    def _make(self, alpn: str) -> ssl.SSLContext:
-        context = server_context(self._certificate, self._key, alpn)
+    def _make(self, alpn: str, authorities: Path | None = None) -> ssl.SSLContext:
+        context = server_context(self._certificate, self._key, alpn, authorities)
         if self._minimum is TlsVersion.TLS_1_3:
             context.minimum_version = ssl.TLSVersion.TLSv1_3
         return context
 
-    def _read_stamp(self) -> tuple[int, ...]:
-        certificate, key = self._certificate.stat(), self._key.stat()
-        return certificate.st_mtime_ns, certificate.st_ino, key.st_mtime_ns, key.st_ino
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino

@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
@@ -30,6 +32,7 @@ from postroom.net.listeners import Meter, Service, ServiceSettings
 from postroom.session.attempts import AttemptLimits, Attempts
 from postroom.session.authentication import AttemptRecord, Authenticator
 from postroom.session.bearer import TokenVerifier
+from postroom.session.external import CertificateName
 from postroom.session.imap.session import ImapServices, ImapSession
 from postroom.session.inbound import InboundSession
 from postroom.session.lmtp import LmtpSession
@@ -92,8 +95,8 @@ class UserConnections:
 class Contexts(Protocol):
     """Where TLS contexts come from (``app.certificates.Certificates``)."""
 
-    def context(self, alpn: str) -> ssl.SSLContext:
-        """The server's context for one protocol, by its ALPN name."""
+    def context(self, alpn: str, authorities: Path | None = None) -> ssl.SSLContext:
+        """The server's context for one protocol, by its ALPN name; with ``authorities`` it asks for clients' certificates."""
 
 
 SessionWrapper = Callable[[Engine[Any], Session], Session]
@@ -136,6 +139,8 @@ class Services:
             _log_attempt,
             float(settings.auth.cache_seconds),
             tokens=_token_verifier(settings),
+            certificate_names=tuple(map(CertificateName, settings.authentication.certificate_names)),
+            channel_binding=settings.authentication.channel_binding,
         )
         self.provisioner = Provisioner(directory, store)
         self.outgoing = Outgoing(settings, store, directory, self.hostname)
@@ -164,13 +169,18 @@ class Services:
         networks = tuple(ipaddress.ip_network(text) for text in listener.cleartext_auth_cidrs)
         protocol = listener.protocol
         limits = self._settings.limits
+        authorities = listener.client_authorities
+        if authorities is not None:
+            self._certificates.context(
+                _ALPN[protocol], authorities
+            )  # a file that does not load is found out now
         service = Service(
             ServiceSettings(str(protocol), str(listener.tls), _ALPN[protocol], _REFUSALS[protocol], networks),
             self._wrapped(self._maker(protocol, listener.tls)),
             loop=self._loop,
             counter=self._counter,
             meter=self._metrics,
-            contexts=self._certificates.context,
+            contexts=partial(self._certificates.context, authorities=authorities),
             driver=DriverSettings(float(limits.tls_handshake), float(limits.write)),
         )
         await service.listen([bound])

@@ -31,7 +31,7 @@ from postroom.config.settings import (
 )
 from postroom.config.sources import Source, SourceProtocol, SourceTls
 from postroom.config.spec import Field, Kind, Spec, Unit, bare, fields_of, read_quantity, walk, write_quantity
-from postroom.config.tokens import Authentication, oauth_mistakes
+from postroom.config.tokens import oauth_mistakes
 
 ENVIRONMENT_PREFIX: Final = "POSTROOM_"
 NOT_SETTINGS: Final = ("POSTROOM_TEST_", "POSTROOM_CONFIG")
@@ -336,26 +336,32 @@ def _complete(settings: Settings, base: Path) -> Settings:
     data_dir = base / settings.data_dir
     hostname = settings.hostname or _machine_name()
     listeners = settings.listeners or tuple(default_listeners(settings.base_port))
-    sockets = tuple(
-        each if each.socket is None else dataclasses.replace(each, socket=data_dir / each.socket)
-        for each in listeners
-    )
 
     def resolved(path: Path | None) -> Path | None:
         return None if path is None else base / path
+
+    sockets = tuple(
+        dataclasses.replace(
+            each,
+            socket=None if each.socket is None else data_dir / each.socket,
+            client_authorities=resolved(each.client_authorities),
+        )
+        for each in listeners
+    )
 
     smarthost = settings.queue.smarthost
     oauth = settings.authentication.oauth
     return dataclasses.replace(
         settings,
         data_dir=data_dir,
-        authentication=Authentication(
+        authentication=dataclasses.replace(
+            settings.authentication,
             oauth=dataclasses.replace(
                 oauth,
                 keys=resolved(oauth.keys),
                 introspection_secret_file=resolved(oauth.introspection_secret_file),
                 certificate_authorities=resolved(oauth.certificate_authorities),
-            )
+            ),
         ),
         hostname=hostname,
         listeners=sockets,
@@ -443,6 +449,10 @@ def _source_mistakes(source: Source) -> list[tuple[str, str]]:
 
 def _listener_mistakes(listener: Listener) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
+    if listener.client_authorities is not None and (
+        listener.tls is TlsMode.NONE or listener.protocol in (ListenerProtocol.LMTP, ListenerProtocol.POP2)
+    ):
+        found.append(("client_authorities", "needs TLS, and a protocol with SASL"))
     if listener.socket is None and listener.port is None:
         found.append(("port", "a listener needs a port, or a socket"))
     if listener.socket is not None:

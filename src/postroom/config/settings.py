@@ -103,6 +103,11 @@ class Listener:
         "for devices that cannot do better, each use is logged.",
         check=check_networks,
     )
+    client_authorities: Path | None = setting(
+        None,
+        "PEM file with authorities whose certificates prove who a client is (EXTERNAL). Set: clients are asked for one, and may "
+        "log in without. The file is watched.",
+    )
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from postroom.config.spec import Unit, section, setting
+from postroom.session.external import CertificateName
 
 ALGORITHMS: Final = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
@@ -47,6 +48,12 @@ def check_algorithms(value: tuple[str, ...]) -> None:
     """Asymmetric ones: with a shared secret whoever verifies could sign, and ``none`` is no signature."""
     if not value or not set(value) <= set(ALGORITHMS):
         raise ValueError("must hold some of " + ", ".join(ALGORITHMS))
+
+
+def check_certificate_names(value: tuple[str, ...]) -> None:
+    """Kinds of names."""
+    if not value or not set(value) <= set(CertificateName):
+        raise ValueError("must hold some of " + ", ".join(CertificateName))
 
 
 def check_claim(value: str) -> None:
@@ -132,8 +139,19 @@ class Oauth:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Authentication:
-    """Ways to log in besides passwords."""
+    """Ways to log in besides passwords, and what binds a login to its TLS connection."""
 
+    certificate_names: tuple[str, ...] = setting(
+        (CertificateName.MAILBOX.value,),
+        "Where in a client's certificate its login is looked for, the best first: `rfc822Name` (subjectAltName), "
+        "`emailAddress` or `commonName` (subject). For listeners with `client_authorities`.",
+        check=check_certificate_names,
+    )
+    channel_binding: bool = setting(
+        False,
+        "Whether SCRAM-SHA-256-PLUS is offered, with tls-server-end-point (RFC 5929 §4) as the one type of channel binding. "
+        "Clients that insist on another type cannot log in then.",
+    )
     oauth: Oauth = section(Oauth)
 
 

@@ -13,9 +13,10 @@ It must not know: sockets, the event loop, protocols other than by their ALPN na
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from postroom.net.clienthello import (
     INCOMPLETE,
@@ -24,7 +25,7 @@ from postroom.net.clienthello import (
     ClientHello,
     parse_client_hello,
 )
-from postroom.session.transport import TlsInfo
+from postroom.session.transport import ClientCertificate, TlsInfo
 
 _RECORD: Final = 1 << 14
 _SHARED: Final = bytearray(_RECORD)
@@ -39,19 +40,55 @@ class TlsFailure(ConnectionError):
     """The handshake or a record failed; the waiting output (an alert) should be sent, then the connection closed."""
 
 
-def server_context(certificate: Path, key: Path, alpn: str) -> ssl.SSLContext:
+class ServerContext(ssl.SSLContext):
+    """A context that knows what its certificate binds channels to: ``end_point`` (RFC 5929 §4), None where undefined."""
+
+    end_point: bytes | None = None
+
+
+def server_context(certificate: Path, key: Path, alpn: str, authorities: Path | None = None) -> ServerContext:
     """A context for one protocol: TLS 1.2 and later, no renegotiation, no compression, ALPN ``alpn``.
 
-    Raises OSError or ssl.SSLError when the files are missing or do not fit together.
+    With ``authorities`` clients are asked for a certificate, which they need not have, but which must be one of these
+    authorities' for TLS clients. Raises OSError or ssl.SSLError when the files are missing or do not fit together.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_ciphers(_CIPHERS)
     context.set_alpn_protocols([alpn])
     context.num_tickets = 1
     context.load_cert_chain(certificate, key)
+    context.end_point = end_point(ssl.PEM_cert_to_DER_cert(_first_certificate(certificate)))
+    if authorities is not None:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(authorities)
+        # A resumed session would not verify the certificate again.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
     return context
+
+
+def _first_certificate(path: Path) -> str:
+    """The server's own: the chain follows it."""
+    begin, end = ssl.PEM_HEADER, ssl.PEM_FOOTER
+    text = path.read_text("ascii", "replace")
+    return begin + text.partition(begin)[2].partition(end)[0] + end
+
+
+def end_point(der: bytes) -> bytes | None:
+    """tls-server-end-point of a server's certificate (RFC 5929 §4.1): its hash, by the hash of its signature's algorithm,
+    SHA-256 in place of MD5 and SHA-1; None where that names none (Ed25519)."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    if algorithm is None:
+        return None
+    return hashlib.new("sha256" if algorithm.name in ("md5", "sha1") else algorithm.name, der).digest()
 
 
 def client_context(ca_file: Path | None = None, *, verify: bool = True) -> ssl.SSLContext:
@@ -136,6 +173,29 @@ class TlsFilter:
             cipher=cipher[0] if cipher else "",
             alpn=self._object.selected_alpn_protocol(),
             server_name=self._hello.server_name if self._hello else None,
+            end_point=self._end_point(),
+            certificate=self._client_certificate() if self._server else None,
+        )
+
+    def _end_point(self) -> bytes | None:
+        if self._server:
+            context = self._object.context
+            return context.end_point if isinstance(context, ServerContext) else None
+        der = self._object.getpeercert(binary_form=True)
+        return end_point(der) if der else None
+
+    def _client_certificate(self) -> ClientCertificate | None:
+        """Of the names alone; OpenSSL has verified the certificate, or there is none."""
+        if self._object.context.verify_mode is ssl.CERT_NONE:
+            return None
+        found = cast("dict[str, Any] | None", self._object.getpeercert())
+        if not found:
+            return None
+        subject = [pair for relative in found.get("subject", ()) for pair in relative]
+        return ClientCertificate(
+            mailboxes=tuple(name for kind, name in found.get("subjectAltName", ()) if kind == "email"),
+            emails=tuple(name for kind, name in subject if kind == "emailAddress"),
+            common_names=tuple(name for kind, name in subject if kind == "commonName"),
         )
 
     def _look_at_hello(self) -> bool:

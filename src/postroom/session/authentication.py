@@ -15,7 +15,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -26,6 +26,7 @@ from postroom.model.errors import AuthenticationFailed, NotAllowed, TooManyAttem
 from postroom.model.ids import AccountId
 from postroom.session.attempts import Attempts
 from postroom.session.bearer import INVALID, TokenRefused, TokenVerifier
+from postroom.session.external import CertificateName, names_in
 from postroom.session.transport import Transport
 from postroom.wire.sasl.api import (
     Challenge,
@@ -179,14 +180,19 @@ class Authenticator:
         cache_seconds: float = CACHE_SECONDS,
         *,
         tokens: TokenVerifier | None = None,
+        certificate_names: Sequence[CertificateName] = (CertificateName.MAILBOX,),
+        channel_binding: bool = True,
     ) -> None:
         """``record`` is told of every finished attempt; it must not raise. ``cache_seconds`` is how long a verified password
-        is remembered. Without ``tokens`` no mechanism that takes a bearer token is offered."""
+        is remembered. Without ``tokens`` no mechanism that takes a bearer token is offered. ``certificate_names`` are
+        the names in a client's certificate that are taken for logins. Without ``channel_binding`` no -PLUS is offered."""
         self._directory = directory
         self._executor = executor
         self._attempts = attempts or Attempts()
         self._record = record
         self._tokens = tokens
+        self._certificate_names = certificate_names
+        self._channel_binding = channel_binding
         self._key = secrets.token_bytes(32)
         self._lately = _Lately(cache_seconds)
         self._turns: dict[tuple[str, str], tuple[AbstractAsyncContextManager[Any], list[None]]] = {}
@@ -199,12 +205,16 @@ class Authenticator:
         """Names of the SASL mechanisms to announce now, best first; empty when nothing may be offered in clear."""
         if not self.offered(transport):
             return ()
-        can_bind = bool(_bindings(transport))
+        can_bind = bool(self._bindings(transport))
         return tuple(
             spec.name
             for spec in MECHANISMS
             if (can_bind or not spec.binds) and self._can_check(spec, transport)
         )
+
+    def _bindings(self, transport: Transport) -> Mapping[str, bytes]:
+        """Channel-binding data of the connection; none where binding is turned off."""
+        return transport.tls.bindings if self._channel_binding and transport.tls is not None else {}
 
     def _can_check(self, spec: MechanismSpec, transport: Transport) -> bool:
         """Whether what the mechanism proves can be checked here and now."""
@@ -213,6 +223,8 @@ class Authenticator:
                 return True
             case Proof.TOKEN:  # whoever reads a token can use it: over TLS alone (RFC 7628 §4)
                 return self._tokens is not None and transport.tls is not None
+            case Proof.CERTIFICATE:
+                return transport.tls is not None and transport.tls.certificate is not None
             case _:
                 return False
 
@@ -245,7 +257,7 @@ class Authenticator:
         spec = BY_NAME.get(mechanism.upper())
         if spec is None or spec.name not in self.mechanisms(transport):
             raise MechanismUnknown
-        server = spec.server(_bindings(transport))
+        server = spec.server(self._bindings(transport))
         user = ""
         step = server.step(initial)
         while True:
@@ -272,7 +284,9 @@ class Authenticator:
                     step = server.secret(credentials.scram)
                 case NeedsToken():
                     return await self._bear(spec.name, server, step, transport, challenge)
-                case NeedsSharedSecret() | NeedsCertificate():
+                case NeedsCertificate(authzid):
+                    return await self._present(spec.name, authzid, transport)
+                case NeedsSharedSecret():
                     raise MechanismUnknown  # nothing of the kind is kept of an account
                 case Success(authcid, _, octets):
                     return await self._proved(spec.name, authcid, octets, transport, challenge)
@@ -309,6 +323,26 @@ class Authenticator:
         assert isinstance(told, Challenge)
         await challenge(told.octets)  # whatever the client says to it (RFC 7628 §3.2.3)
         raise refusal
+
+    async def _present(self, mechanism: str, authzid: str, transport: Transport) -> Account:
+        """Who the client's certificate stands for; if for several, who of them the client says it is."""
+        assert transport.tls is not None
+        assert transport.tls.certificate is not None
+        names = names_in(transport.tls.certificate, self._certificate_names)
+        await self._admit(mechanism, authzid or (names[0] if names else ""), transport)
+        found = {each.login: each.account for each in map(self._directory.credentials, names)}
+        if authzid:
+            wanted = self._directory.credentials(authzid).login
+            found = {wanted: found.get(wanted)}
+        accounts = {login: account for login, account in found.items() if account is not None}
+        if len(accounts) > 1:
+            raise await self._refusal(mechanism, "", transport, "a certificate of several accounts")
+        for login, account in accounts.items():
+            if account.enabled:
+                self._accept(mechanism, login, account, transport)
+                return account
+        login = next(iter(found), "")
+        raise await self._refusal(mechanism, login, transport, "a certificate of nobody, or disabled")
 
     async def _proved(
         self,
@@ -442,10 +476,3 @@ class Authenticator:
             waiting.pop()
             if not waiting:
                 del self._turns[key]
-
-
-def _bindings(transport: Transport) -> Mapping[str, bytes]:
-    """Channel-binding data of the connection (RFC 9266)."""
-    if transport.tls is None or transport.tls.exporter is None:
-        return {}
-    return {"tls-exporter": transport.tls.exporter}

@@ -32,14 +32,33 @@ class Peer:
 
 
 @dataclass(slots=True, frozen=True)
+class ClientCertificate:
+    """The names in the client's certificate, which has been verified: ``mailboxes`` are the rfc822Names of subjectAltName,
+    ``emails`` and ``common_names`` attributes of the subject (RFC 5280 §4.2.1.6, §4.1.2.6)."""
+
+    mailboxes: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    common_names: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
 class TlsInfo:
-    """The TLS session: ``version`` such as "TLSv1.3", ``cipher`` as OpenSSL names it; ``exporter`` is channel-binding data."""
+    """The TLS session: ``version`` such as "TLSv1.3", ``cipher`` as OpenSSL names it; ``exporter`` (RFC 9266) and ``end_point``
+    (RFC 5929 §4) are channel-binding data, as far as there are some; ``certificate`` is the client's, on the server's side."""
 
     version: str
     cipher: str
     alpn: str | None = None
     server_name: str | None = None
     exporter: bytes | None = None
+    end_point: bytes | None = None
+    certificate: ClientCertificate | None = None
+
+    @property
+    def bindings(self) -> dict[str, bytes]:
+        """Channel-binding data by type, the best first (RFC 9266 §3, RFC 5929 §4)."""
+        found = {"tls-exporter": self.exporter, "tls-server-end-point": self.end_point}
+        return {name: octets for name, octets in found.items() if octets is not None}
 
 
 class Transport(Protocol):

@@ -84,7 +84,7 @@ class NoMeter:
 class NoCertificates:
     """For a server without TLS. Implements ``app.services.Contexts``."""
 
-    def context(self, alpn: str) -> ssl.SSLContext:
+    def context(self, alpn: str, authorities: Path | None = None) -> ssl.SSLContext:  # noqa: ARG002
         """Never asked for: no listener offers TLS."""
         raise AssertionError(f"no certificate for {alpn}")
 
