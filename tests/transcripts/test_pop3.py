@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from postroom.session.pop3 import COMMANDS_HANDLED
+from postroom.session.pop3.table import HANDLERS
 from postroom.store.directory import Directory
 from postroom.wire.errors import ParseError
 from postroom.wire.events import Sentinel
 from postroom.wire.pop3.client import BodyComplete, Lines, Pop3Client, Response
-from postroom.wire.pop3.commands import BY_KEYWORD, COMMANDS, CommandSpec, parse_command, write_command
+from postroom.wire.pop3.spec import CommandSpec
+from postroom.wire.pop3.table import BY_KEYWORD, COMMANDS, parse_command, write_command
 from tests.transcripts.harness import SPLITTERS, Case, FakeClock, Play, cases
 from tests.transcripts.pop3_scene import Pop3Scene, make_directory
 
@@ -74,7 +75,7 @@ def test_every_command_has_handler_and_transcript() -> None:
         if step.kind == "C"
         for word in [step.octets.split()[0] if step.octets.split() else b""]
     }
-    assert {spec.command for spec in COMMANDS} == set(COMMANDS_HANDLED)
+    assert {spec.command for spec in COMMANDS} == set(HANDLERS)
     assert set(BY_KEYWORD) <= said
 
 

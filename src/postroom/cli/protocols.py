@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from postroom.wire.imap import table as imap
-from postroom.wire.pop3 import commands as pop3
+from postroom.wire.pop3 import table as pop3
+from postroom.wire.pop3.spec import Offers
 from postroom.wire.sasl.registry import MECHANISMS
 from postroom.wire.smtp import commands as smtp
 from postroom.wire.smtp.extensions import EXTENSIONS as SMTP_EXTENSIONS
@@ -24,7 +25,7 @@ HEAD: Final = """\
 What postroom announces follows from tables in `wire`; so does this page.
 """
 
-_POP3_OFFERS: Final = pop3.Offers(mechanisms=("...",), password=True, stls=True)
+_POP3_OFFERS: Final = Offers(mechanisms=("...",), password=True, stls=True)
 _POP3_SOURCES: Final = {
     "RESP-CODES": "RFC 2449",
     "AUTH-RESP-CODE": "RFC 3206",

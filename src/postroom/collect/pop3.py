@@ -28,20 +28,8 @@ from postroom.wire.pop3.client import (
     Response,
     ServerChallenge,
 )
-from postroom.wire.pop3.commands import (
-    Auth,
-    Capa,
-    Command,
-    Dele,
-    List,
-    Pass,
-    Quit,
-    Retr,
-    Stls,
-    Top,
-    Uidl,
-    User,
-)
+from postroom.wire.pop3.commands import Auth, Capa, Dele, List, Pass, Quit, Retr, Stls, Top, Uidl, User
+from postroom.wire.pop3.spec import Command
 from postroom.wire.sasl.registry import choose
 
 MAX_HEADER: Final = 1 << 20

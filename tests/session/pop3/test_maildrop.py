@@ -28,8 +28,9 @@ from postroom.wire.pop3.client import (
     Response,
     ServerChallenge,
 )
-from postroom.wire.pop3.commands import Auth, Command, Dele, List, Pass, Quit, Retr, Stat, Top, Uidl, User
+from postroom.wire.pop3.commands import Auth, Dele, List, Pass, Quit, Retr, Stat, Top, Uidl, User
 from postroom.wire.pop3.server import Pop3Server
+from postroom.wire.pop3.spec import Command
 from postroom.wire.sasl.scram import ScramClient
 from tests.corpus import messages
 from tests.session.pop3.stores import FaultyStore, fill, fresh_store

@@ -26,23 +26,18 @@ from postroom.wire.pop3.client import (
 from postroom.wire.pop3.commands import (
     Auth,
     Capa,
-    Command,
     Dele,
     List,
     Noop,
-    Offers,
     Pass,
     Quit,
     Retr,
     Rset,
     Stat,
-    State,
     Stls,
     Top,
     Uidl,
     User,
-    parse_command,
-    write_command,
 )
 from postroom.wire.pop3.replies import (
     BeginTls,
@@ -61,6 +56,8 @@ from postroom.wire.pop3.replies import (
     write_ok,
 )
 from postroom.wire.pop3.server import AuthResponse, Event, Limits, Pop3Server
+from postroom.wire.pop3.spec import Command, Offers, State
+from postroom.wire.pop3.table import parse_command, write_command
 
 
 def said(engine: Pop3Server | Pop3Client) -> bytes:

@@ -17,8 +17,10 @@ from postroom.wire.errors import LocalProtocolError, ParseError, RemoteProtocolE
 from postroom.wire.events import NEED_DATA, Sentinel
 from postroom.wire.output import Chunk, Output
 from postroom.wire.pop3.body import BodyReader
-from postroom.wire.pop3.commands import BY_CLASS, Auth, Command, Shape, Stls, write_command, write_response
+from postroom.wire.pop3.commands import Auth, Stls
 from postroom.wire.pop3.replies import parse_continue, parse_status
+from postroom.wire.pop3.spec import Command, Shape
+from postroom.wire.pop3.table import BY_CLASS, write_command, write_response
 
 MAX_LINE: Final = 16_384
 """Octets of a reply line; RFC 2449 §4 allows 512, servers exceed it."""

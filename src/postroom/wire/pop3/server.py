@@ -23,17 +23,7 @@ from postroom.wire.errors import LocalProtocolError, ParseError
 from postroom.wire.events import NEED_DATA, PAUSED, Sentinel
 from postroom.wire.output import Chunk, Output
 from postroom.wire.pop3.body import BodyWriter
-from postroom.wire.pop3.commands import BY_CLASS as SPECS
-from postroom.wire.pop3.commands import (
-    Auth,
-    Command,
-    Offers,
-    Shape,
-    State,
-    Stls,
-    capabilities,
-    parse_command,
-)
+from postroom.wire.pop3.commands import Auth, Stls
 from postroom.wire.pop3.grammar import MAX_AUTH_LINE, MAX_COMMAND_LINE, parse_base64
 from postroom.wire.pop3.replies import (
     BeginTls,
@@ -52,6 +42,9 @@ from postroom.wire.pop3.replies import (
     write_err,
     write_ok,
 )
+from postroom.wire.pop3.spec import Command, Offers, Shape, State
+from postroom.wire.pop3.table import BY_CLASS as SPECS
+from postroom.wire.pop3.table import capabilities, parse_command
 
 _OTHER_PROTOCOL: Final = re.compile(
     rb"(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI) [^ ]+ HTTP/|\x16\x03", re.IGNORECASE
@@ -241,7 +234,7 @@ class Pop3Server:
         if b"\n" in line or b"\r" in line or b"\0" in line:
             self._refuse("Bare CR, bare LF or NUL in a command")
             return None
-        spec, parse = parse_command(line)
+        spec, parse = parse_command(line, self.offers.profiles)
         if spec is None:
             self._unknown += self.state is State.AUTHORIZATION
             self._refuse("Unknown command")

@@ -1,0 +1,83 @@
+"""Commands of the AUTHORIZATION state: USER and PASS, AUTH, STLS (RFC 1939 §7, RFC 5034, RFC 2595).
+
+Invariants: a login's outcome tells nothing about which names exist (RFC 1939 §7 allows +OK to every USER); nothing learned in
+clear outlives STLS.
+
+It must not know: how passwords are checked, sockets.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from postroom.model.errors import AuthenticationFailed
+from postroom.wire.pop3.commands import Auth, Pass, Stls, User
+from postroom.wire.pop3.replies import BeginTls, Continue, Err, Listing, Ok
+from postroom.wire.pop3.server import AuthResponse
+
+if TYPE_CHECKING:
+    from postroom.session.pop3.session import Handlers, Pop3Session
+
+
+class MalformedResponse(AuthenticationFailed):
+    """A response within AUTH was not base64, or too long."""
+
+    default_public = "Malformed response"
+
+
+async def user(session: Pop3Session, command: User) -> None:
+    """USER: tells nothing of which names exist."""
+    if not session.authenticator.offered(session.transport):
+        session.engine.send(Err("Encryption required for authentication"))
+        return
+    session.user = command.name
+    session.engine.send(Ok("Send the password"))
+
+
+async def password(session: Pop3Session, command: Pass) -> None:
+    """PASS."""
+    user, session.user = session.user, None
+    if not session.authenticator.offered(session.transport):
+        session.engine.send(Err("Encryption required for authentication"))
+    elif user is None:
+        session.engine.send(Err("USER comes first"))
+    else:
+        await session.log_in(session.authenticator.login(user, command.password, session.transport, "USER"))
+
+
+async def auth(session: Pop3Session, command: Auth) -> None:
+    """AUTH (RFC 5034 §4); alone it lists the mechanisms."""
+    session.user = None
+    if command.mechanism is None:
+        lines = "".join(f"{name}\r\n" for name in session.authenticator.mechanisms(session.transport))
+        session.engine.send(Listing("Mechanisms follow", lines.encode()))
+        return
+    await session.log_in(
+        session.authenticator.exchange(
+            command.mechanism, command.initial, session.transport, partial(_challenge, session)
+        )
+    )
+
+
+async def stls(session: Pop3Session, _command: Stls) -> None:
+    """STLS (RFC 2595 §4)."""
+    if not session.offers().stls:
+        session.engine.send(Err("TLS is not available"))
+        return
+    session.engine.send(BeginTls("Begin TLS"))
+    await session.transport.start_tls()
+    session.user = None
+    session.engine.tls_started(session.offers())
+
+
+async def _challenge(session: Pop3Session, octets: bytes) -> bytes | None:
+    session.engine.send(Continue(octets))
+    event = await session.transport.next_event()
+    assert isinstance(event, AuthResponse)
+    if event.malformed:
+        raise MalformedResponse(private=event.malformed)
+    return event.octets
+
+
+HANDLERS: Final[Handlers] = {User: user, Pass: password, Auth: auth, Stls: stls}

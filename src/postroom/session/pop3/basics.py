@@ -1,0 +1,57 @@
+"""Commands of both states: CAPA and QUIT (RFC 2449 §5, RFC 1939 §5, §6).
+
+Invariants: nothing is removed but by QUIT in the TRANSACTION state, in one transaction, before its +OK; the lock is given
+back before that reply.
+
+It must not know: sockets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from postroom.model.errors import NoSuchMailbox, PostroomError
+from postroom.session.maildrop import Maildrop
+from postroom.session.pop3.errors import code_of
+from postroom.wire.pop3.commands import Capa, Quit
+from postroom.wire.pop3.replies import Err, Goodbye, Listing, ResponseCode
+from postroom.wire.pop3.spec import State
+
+if TYPE_CHECKING:
+    from postroom.session.pop3.session import Handlers, Pop3Session
+
+
+def summary(maildrop: Maildrop) -> str:
+    """What is there, for people."""
+    return f"{maildrop.count} messages ({maildrop.octets} octets)"
+
+
+async def capa(session: Pop3Session, _command: Capa) -> None:
+    """CAPA (RFC 2449 §5)."""
+    lines = "".join(f"{line}\r\n" for line in session.engine.capabilities())
+    session.engine.send(Listing("Capabilities follow", lines.encode()))
+
+
+async def quit_session(session: Pop3Session, _command: Quit) -> None:
+    """QUIT: in the TRANSACTION state what is marked goes, then the lock (RFC 1939 §6)."""
+    if session.engine.state is State.AUTHORIZATION:
+        session.engine.send(Goodbye("Goodbye"))
+        return
+    account, maildrop = session.opened()
+    marked = await maildrop.marked()
+    try:
+        if marked:
+            await session.store.expunge(account.id, maildrop.inbox.id, marked, only_deleted=False)
+    except NoSuchMailbox:
+        pass  # INBOX was made anew by another session: the messages have gone with the old one
+    except PostroomError as error:
+        await session.release()
+        session.engine.send(
+            Err("Some deleted messages were not removed", code_of(error) or ResponseCode.SYS_TEMP, True)
+        )
+        return
+    await session.release()
+    session.engine.send(Goodbye(f"Goodbye, {len(marked)} removed" if marked else "Goodbye"))
+
+
+HANDLERS: Final[Handlers] = {Capa: capa, Quit: quit_session}

@@ -1,0 +1,138 @@
+"""A POP3 session: a maildrop is a snapshot of INBOX, under an exclusive lock (RFC 1939).
+
+Invariants:
+- The snapshot is of the moment of the login and never renumbered; what IMAP expunges meanwhile answers -ERR.
+- The lock is given back in every case: before the reply to QUIT, or when the connection is gone.
+
+It must not know: what each command does, how messages are stored, sockets, TLS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from postroom.model.account import Account
+from postroom.model.errors import AuthenticationFailed, NoSuchMailbox, PostroomError, Unavailable
+from postroom.model.mailbox import INBOX
+from postroom.session.authentication import Authenticator
+from postroom.session.maildrop import Maildrop
+from postroom.session.pop3.basics import summary
+from postroom.session.pop3.errors import code_of
+from postroom.session.pop3.table import HANDLERS
+from postroom.session.transport import Transport
+from postroom.store.api import Lease, MailStore
+from postroom.wire.pop3.replies import Err, LoggedIn, ResponseCode
+from postroom.wire.pop3.server import Event, Pop3Server
+from postroom.wire.pop3.spec import Offers
+
+Handler = Callable[["Pop3Session", Any], Awaitable[None]]
+Handlers = dict[type[Any], Handler]
+
+_FAILED_LOGINS: Final = 3
+"""After this many the connection ends."""
+
+
+class Pop3Session:
+    """One connection's session; see ``session.transport.Session`` for the verbs."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        engine: Pop3Server,
+        store: MailStore,
+        authenticator: Authenticator,
+        *,
+        stls: bool = True,
+    ) -> None:
+        """``stls``: whether the listener has a certificate for STLS."""
+        self.transport = transport
+        self.engine = engine
+        self.store = store
+        self.authenticator = authenticator
+        self.user: str | None = None
+        """What USER has named."""
+        self._stls = stls
+        self._account: Account | None = None
+        self._maildrop: Maildrop | None = None
+        self._lease: Lease | None = None
+        self._failures = 0
+
+    # --- the driver's verbs
+
+    async def begin(self) -> None:
+        """Greet."""
+        self.engine.offers = self.offers()
+        self.engine.greet("POP3 server ready")
+
+    async def handle(self, event: Event) -> None:
+        """Answer one command."""
+        try:
+            await HANDLERS[type(event)](self, event)
+        except PostroomError as error:
+            self.engine.give_up(error.public, code_of(error))
+
+    async def woken(self) -> None:
+        """A snapshot does not change: nothing to do."""
+
+    async def shutting_down(self) -> None:
+        """Take leave; nothing is removed, for the session has not entered the UPDATE state."""
+        self.engine.dismiss("Server shutting down", ResponseCode.SYS_TEMP)
+
+    async def failed(self, error_id: str) -> None:
+        """Answer a bug."""
+        self.engine.give_up(f"Internal error {error_id}", ResponseCode.SYS_TEMP)
+
+    async def end(self) -> None:
+        """Give the lock back."""
+        await self.release()
+
+    # --- what handlers use
+
+    def offers(self) -> Offers:
+        """What this connection is offered now."""
+        return Offers(
+            mechanisms=self.authenticator.mechanisms(self.transport),
+            password=self.authenticator.offered(self.transport),
+            stls=self._stls and self.transport.tls is None,
+        )
+
+    def opened(self) -> tuple[Account, Maildrop]:
+        """Who has logged in, and the maildrop. In the TRANSACTION state only."""
+        assert self._account is not None
+        assert self._maildrop is not None
+        return self._account, self._maildrop
+
+    async def log_in(self, login: Awaitable[Account]) -> None:
+        """Open the maildrop of whoever ``login`` proves to be there, and answer. Raises InUse, Unavailable."""
+        try:
+            account = await login
+        except AuthenticationFailed as error:
+            self._failures += 1
+            close = self._failures >= _FAILED_LOGINS
+            self.engine.send(Err(error.public, code_of(error), close))
+            return
+        self._lease = await self.store.lock_maildrop(account.id)
+        try:
+            maildrop = await self._snapshot(account)
+        except BaseException:
+            await self.release()
+            raise
+        self._account = account
+        self._maildrop = maildrop
+        self.engine.send(LoggedIn(summary(maildrop)))
+
+    async def release(self) -> None:
+        """Give the lock back; idempotent."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            await lease.release()
+
+    async def _snapshot(self, account: Account) -> Maildrop:
+        try:
+            inbox = self.store.mailbox(account.id, INBOX)
+        except (NoSuchMailbox, Unavailable):
+            # The account may be new: nothing has been delivered to it yet.
+            await self.store.create_account(account.id, account.quota)
+            inbox = self.store.mailbox(account.id, INBOX)
+        return Maildrop(self.store, account, inbox)
