@@ -27,6 +27,7 @@ from postroom.model.ids import AccountId
 from postroom.session.attempts import Attempts
 from postroom.session.bearer import INVALID, TokenRefused, TokenVerifier
 from postroom.session.external import CertificateName, names_in
+from postroom.session.kerberos import Ticket, TicketRefused, TicketVerifier
 from postroom.session.transport import Transport
 from postroom.wire.sasl.api import (
     Challenge,
@@ -42,6 +43,7 @@ from postroom.wire.sasl.api import (
     Success,
     TokenMechanism,
 )
+from postroom.wire.sasl.gssapi import GssapiServer
 from postroom.wire.sasl.registry import BY_NAME, MECHANISMS
 
 CACHE_SECONDS: Final = 60.0
@@ -180,17 +182,20 @@ class Authenticator:
         cache_seconds: float = CACHE_SECONDS,
         *,
         tokens: TokenVerifier | None = None,
+        tickets: TicketVerifier | None = None,
         certificate_names: Sequence[CertificateName] = (CertificateName.MAILBOX,),
         channel_binding: bool = True,
     ) -> None:
         """``record`` is told of every finished attempt; it must not raise. ``cache_seconds`` is how long a verified password
-        is remembered. Without ``tokens`` no mechanism that takes a bearer token is offered. ``certificate_names`` are
-        the names in a client's certificate that are taken for logins. Without ``channel_binding`` no -PLUS is offered."""
+        is remembered. Without ``tokens`` no mechanism that takes a bearer token is offered, without ``tickets`` none of
+        Kerberos. ``certificate_names`` are the names in a client's certificate that are taken for logins. Without
+        ``channel_binding`` no -PLUS is offered."""
         self._directory = directory
         self._executor = executor
         self._attempts = attempts or Attempts()
         self._record = record
         self._tokens = tokens
+        self._tickets = tickets
         self._certificate_names = certificate_names
         self._channel_binding = channel_binding
         self._key = secrets.token_bytes(32)
@@ -225,7 +230,9 @@ class Authenticator:
                 return self._tokens is not None and transport.tls is not None
             case Proof.CERTIFICATE:
                 return transport.tls is not None and transport.tls.certificate is not None
-            case _:
+            case Proof.TICKET:
+                return self._tickets is not None
+            case Proof.SHARED_SECRET:
                 return False
 
     async def login(
@@ -245,18 +252,18 @@ class Authenticator:
         initial: bytes | None,
         transport: Transport,
         challenge: ChallengeFunction,
+        service: str = "",
     ) -> Account:
         """Drive a whole SASL exchange.
 
-        ``initial`` is the decoded initial response, None when there was none (``b""`` is an empty one). Raises
+        ``initial`` is the decoded initial response, None when there was none (``b""`` is an empty one); ``service`` is the
+        protocol's name within Kerberos (RFC 4752 §3.3: the one SASL knows it by), such as ``imap``. Raises
         MechanismUnknown, EncryptionRequired, ExchangeCancelled, AuthenticationFailed, TooManyAttempts, Unavailable, and
         whatever ``challenge`` raises.
         """
-        if not self.offered(transport):
-            raise EncryptionRequired
-        spec = BY_NAME.get(mechanism.upper())
-        if spec is None or spec.name not in self.mechanisms(transport):
-            raise MechanismUnknown
+        spec = self._chosen(mechanism, transport)
+        if spec.proof is Proof.TICKET:
+            return await self._exchange_tickets(spec.name, initial, transport, challenge, service)
         server = spec.server(self._bindings(transport))
         user = ""
         step = server.step(initial)
@@ -292,6 +299,15 @@ class Authenticator:
                     return await self._proved(spec.name, authcid, octets, transport, challenge)
                 case Failure(reason):
                     raise await self._refusal(spec.name, user, transport, reason)
+
+    def _chosen(self, mechanism: str, transport: Transport) -> MechanismSpec:
+        """The row of a mechanism that is offered here and now. Raises EncryptionRequired, MechanismUnknown."""
+        if not self.offered(transport):
+            raise EncryptionRequired
+        spec = BY_NAME.get(mechanism.upper())
+        if spec is None or spec.name not in self.mechanisms(transport):
+            raise MechanismUnknown
+        return spec
 
     async def _bear(
         self,
@@ -343,6 +359,64 @@ class Authenticator:
                 return account
         login = next(iter(found), "")
         raise await self._refusal(mechanism, login, transport, "a certificate of nobody, or disabled")
+
+    async def _exchange_tickets(
+        self,
+        mechanism: str,
+        initial: bytes | None,
+        transport: Transport,
+        challenge: ChallengeFunction,
+        service: str,
+    ) -> Account:
+        """GSSAPI; its steps block."""
+        assert self._tickets is not None
+        await self._admit(mechanism, "", transport)
+        server = GssapiServer(self._tickets.acceptor(service))
+        response = initial
+        while True:
+            step = await self._executor.run(server.step, response)
+            if isinstance(step, Success):
+                return await self.principal(mechanism, step.authcid, step.authzid, transport)
+            if not isinstance(step, Challenge):
+                assert isinstance(step, Failure)
+                raise await self._refusal(mechanism, "", transport, step.reason)
+            response = await challenge(step.octets)
+            if response is None:
+                raise ExchangeCancelled
+
+    async def read_ticket(self, request: bytes, transport: Transport) -> Ticket:
+        """Verify KPOP's AP-REQ. Raises TicketRefused, TooManyAttempts, Unavailable, EncryptionRequired."""
+        if not self.offered(transport):
+            raise EncryptionRequired
+        if self._tickets is None:
+            raise MechanismUnknown
+        await self._admit("KPOP", "", transport)
+        try:
+            return await self._executor.run(self._tickets.read, request)
+        except TicketRefused as error:
+            await self._refusal("KPOP", "", transport, error.private)
+            raise
+
+    async def principal(self, mechanism: str, principal: str, authzid: str, transport: Transport) -> Account:
+        """The account of a principal whose ticket has been verified; ``authzid`` is empty or who it wants to be. Raises
+        AuthenticationFailed."""
+        assert self._tickets is not None
+        login = self._tickets.realms.login(principal)
+        if login is None:
+            raise await self._refusal(mechanism, "", transport, f"nobody's principal: {principal:.200}")
+        credentials = self._directory.credentials(login)
+        account = credentials.account
+        # quirk: Cyrus SASL, fetchmail and others name the user as its principal does, without a domain or with the realm.
+        if authzid not in (principal, principal.partition("@")[0]) and not self._acts_as_itself(
+            login, authzid
+        ):
+            raise await self._refusal(
+                mechanism, credentials.login, transport, "another authorization identity"
+            )
+        if account is None or not account.enabled:
+            raise await self._refusal(mechanism, credentials.login, transport, "unknown or disabled")
+        self._accept(mechanism, credentials.login, account, transport)
+        return account
 
     async def _proved(
         self,

@@ -67,7 +67,7 @@ class SubmissionSession(InboundSession):
         assert authenticator is not None
         try:
             self.account = await authenticator.exchange(
-                command.mechanism, command.initial, self.transport, self._challenge
+                command.mechanism, command.initial, self.transport, self._challenge, "smtp"
             )
         except PostroomError as error:
             self.engine.send(reply_for(error))

@@ -51,7 +51,7 @@ async def authenticate(session: ImapSession, request: Request) -> None:
 
     try:
         account = await session.services.authenticator.exchange(
-            command.mechanism, command.initial, session.transport, challenge
+            command.mechanism, command.initial, session.transport, challenge, "imap"
         )
         await _enter(session, request, account)
     except ExchangeCancelled as error:
