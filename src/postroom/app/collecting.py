@@ -67,7 +67,9 @@ async def collect_source(
         collector = Collector(source.name, account, store, ledger, wishes, clock=time.time, progress=progress)
         try:
             await collector.settle()
-            remote = await _open(source, Login(source.user, password, source.password_in_clear))
+            remote = await _open(
+                source, Login(source.user, password, source.password_in_clear, source.channel_binding)
+            )
             try:
                 await collector.collect(remote, dry_run=dry_run)
             except BaseException:

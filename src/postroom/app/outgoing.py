@@ -45,7 +45,9 @@ def smarthost_of(settings: Settings) -> Smarthost | None:
     password = ""
     if chosen.password_file is not None:
         password = chosen.password_file.read_text().split("\n", 1)[0]
-    return Smarthost(chosen.host, chosen.port, _SECURITY[chosen.tls], chosen.user, password)
+    return Smarthost(
+        chosen.host, chosen.port, _SECURITY[chosen.tls], chosen.user, password, chosen.channel_binding
+    )
 
 
 class BoundConnection:

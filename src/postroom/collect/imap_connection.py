@@ -11,7 +11,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from postroom.collect.remote import Connection, Login, RemoteRefused, Security
 from postroom.model.errors import Unavailable
@@ -24,8 +23,6 @@ from postroom.wire.imap.parse import challenge_of
 from postroom.wire.imap.responses import ClientEvent, Code, Continue, Kind, Tagged, Untagged
 from postroom.wire.sasl.api import ClientMechanism
 from postroom.wire.sasl.registry import choose
-
-_BINDING: Final = "tls-exporter"
 
 
 @dataclass(slots=True, frozen=True)
@@ -105,12 +102,16 @@ class ImapConnection:
 
     async def _log_in(self, login: Login) -> None:
         tls = self._connection.tls
-        bindings = {_BINDING: tls.exporter} if tls is not None and tls.exporter is not None else {}
+        bindings = tls.bindings if login.bound and tls is not None else {}
         in_clear = tls is None and not login.allow_clear
         capabilities = self._client.capabilities
         offered = [name[5:] for name in capabilities if name.startswith("AUTH=")]
-        spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear)
+        spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
         if spec is None:
+            if login.bound:
+                raise RemoteRefused(
+                    private="no mechanism is offered that binds the login to the TLS connection"
+                )
             if in_clear or "LOGINDISABLED" in capabilities:
                 raise RemoteRefused(private="no usable mechanism is offered")
             await self._demand(LoginCommand(login.user, login.password))

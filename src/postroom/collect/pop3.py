@@ -34,7 +34,6 @@ from postroom.wire.sasl.registry import choose
 
 MAX_HEADER: Final = 1 << 20
 """Octets of a header that are looked at."""
-_BINDING: Final = "tls-exporter"
 
 
 class Pop3Mailbox:
@@ -117,11 +116,15 @@ class Pop3Mailbox:
 
     async def _log_in(self, login: Login) -> None:
         tls = self._connection.tls
-        bindings = {_BINDING: tls.exporter} if tls is not None and tls.exporter is not None else {}
+        bindings = tls.bindings if login.bound and tls is not None else {}
         in_clear = tls is None and not login.allow_clear
         offered = self._capabilities.get("SASL", [])
-        spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear)
+        spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
         if spec is None:
+            if login.bound:
+                raise RemoteRefused(
+                    private="no mechanism is offered that binds the login to the TLS connection"
+                )
             if in_clear:
                 raise RemoteRefused(
                     private="no mechanism is offered that hides the password, and there is no TLS"

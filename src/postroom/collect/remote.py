@@ -35,11 +35,13 @@ class RemoteRefused(PostroomError):
 
 @dataclass(slots=True, frozen=True)
 class Login:
-    """Whom to be at the server. ``allow_clear`` permits mechanisms that show the password without TLS."""
+    """Whom to be at the server. ``allow_clear`` permits mechanisms that show the password without TLS;
+    ``bound`` demands one that binds the login to the server's certificate (SCRAM with -PLUS)."""
 
     user: str
     password: str = field(repr=False)
     allow_clear: bool = False
+    bound: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -425,6 +425,8 @@ def _contradictions(settings: Settings) -> list[tuple[Place, str]]:
         found.append((("queue", "smarthost", "user"), "needs queue.smarthost.password_file"))
     if smarthost.user and smarthost.tls is TlsMode.NONE:
         found.append((("queue", "smarthost", "tls"), "must not be none where a password is sent"))
+    if smarthost.channel_binding and smarthost.tls is TlsMode.NONE:
+        found.append((("queue", "smarthost", "channel_binding"), "needs TLS"))
     if auth.delay_minimum > auth.delay_maximum:
         found.append((("auth", "delay_minimum"), "must not be more than auth.delay_maximum"))
     if storage.engine is StorageEngine.MEMORY and settings.workers > 1:
@@ -440,6 +442,8 @@ def _source_mistakes(source: Source) -> list[tuple[str, str]]:
     ]
     if source.password_in_clear and source.tls is not SourceTls.NONE:
         found.append(("password_in_clear", "makes no sense with TLS"))
+    if source.channel_binding and source.tls is SourceTls.NONE:
+        found.append(("channel_binding", "needs TLS"))
     if source.keep and source.delete_after:
         found.append(("delete_after", "needs keep = false"))
     if source.protocol is SourceProtocol.POP3 and source.folder.upper() != "INBOX":

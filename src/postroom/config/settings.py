@@ -354,6 +354,11 @@ class Smarthost:
     )
     user: str = setting("", "Name to authenticate with. Empty: without authentication.")
     password_file: Path | None = setting(None, "File whose first line is the password.")
+    channel_binding: bool = setting(
+        False,
+        "Whether to log in only where the login can be bound to the server's certificate: with SCRAM-SHA-256-PLUS and "
+        "tls-server-end-point (RFC 5929 §4).",
+    )
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

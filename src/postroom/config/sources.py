@@ -51,6 +51,12 @@ class Source:
         False,
         "Whether the password may be shown to the server without TLS. Only for machines next to each other.",
     )
+    channel_binding: bool = setting(
+        False,
+        "Whether to log in only where the login can be bound to the server's certificate: with SCRAM-SHA-256-PLUS and "
+        "tls-server-end-point (RFC 5929 §4), which the server must have. Whoever is between then gains nothing, even with a "
+        "certificate that is trusted.",
+    )
     folder: str = setting("INBOX", "The mailbox over there; POP3 has only one.")
     keep: bool = setting(True, "Whether the mail stays over there.")
     delete_after: int = setting(

@@ -148,7 +148,7 @@ class Authentication:
         check=check_certificate_names,
     )
     channel_binding: bool = setting(
-        False,
+        True,
         "Whether SCRAM-SHA-256-PLUS is offered, with tls-server-end-point (RFC 5929 §4) as the one type of channel binding. "
         "Clients that insist on another type cannot log in then.",
     )

@@ -25,13 +25,15 @@ class Security(Enum):
 
 @dataclass(slots=True, frozen=True)
 class Smarthost:
-    """A server that takes everything; ``user`` empty for no authentication."""
+    """A server that takes everything; ``user`` empty for no authentication; ``bound`` as in ``Login`` of ``collect``: only a
+    mechanism that binds the login to the server's certificate will do."""
 
     host: str
     port: int = 587
     security: Security = Security.STARTTLS
     user: str = ""
     password: str = field(default="", repr=False)
+    bound: bool = False
 
 
 class Here:

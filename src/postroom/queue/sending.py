@@ -38,8 +38,8 @@ class TlsSession(Protocol):
     """What is needed of a TLS session (``session.transport.TlsInfo``)."""
 
     @property
-    def exporter(self) -> bytes | None:
-        """Channel-binding data (RFC 9266)."""
+    def bindings(self) -> dict[str, bytes]:
+        """Channel-binding data by type (RFC 9266, RFC 5929)."""
 
 
 class Connection(Protocol):
@@ -170,9 +170,9 @@ class Sending:
 
     async def _authenticate(self, smarthost: Smarthost) -> None:
         tls = self._connection.tls
-        bindings = {"tls-exporter": tls.exporter} if tls is not None and tls.exporter is not None else {}
+        bindings = tls.bindings if smarthost.bound and tls is not None else {}
         offered = self._client.extensions.get("AUTH", ())
-        spec = choose(offered, can_bind=bool(bindings), in_clear=tls is None)
+        spec = choose(offered, can_bind=bool(bindings), in_clear=tls is None, must_bind=smarthost.bound)
         if spec is None:
             raise Refused(None, "no usable authentication mechanism is offered")
         mechanism = spec.client(smarthost.user, smarthost.password, bindings)

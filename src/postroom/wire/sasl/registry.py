@@ -28,12 +28,18 @@ BY_NAME: Final = {spec.name: spec for spec in MECHANISMS}
 
 
 def choose(
-    offered: Iterable[str], *, can_bind: bool, in_clear: bool, proof: Proof = Proof.PASSWORD
+    offered: Iterable[str],
+    *,
+    can_bind: bool,
+    in_clear: bool,
+    must_bind: bool = False,
+    proof: Proof = Proof.PASSWORD,
 ) -> MechanismSpec | None:
-    """The best mechanism that a client with this ``proof`` can use among those a server offers; in clear none that shows it."""
+    """The best mechanism that a client with this ``proof`` can use among those a server offers; in clear none that shows it,
+    with ``must_bind`` only one that binds the login to the TLS connection."""
     names = {name.upper() for name in offered}
     for spec in MECHANISMS:
-        if spec.proof is not proof:
+        if spec.proof is not proof or (must_bind and not spec.binds):
             continue
         if spec.name in names and (can_bind or not spec.binds) and not (in_clear and spec.reveals_password):
             return spec
