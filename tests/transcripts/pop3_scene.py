@@ -7,6 +7,8 @@ bob@example.org with the password "correct horse battery", carol@example.org wit
     mail 3              that many small messages for alice
     message text        one message, with Python's escapes
     large 300000        one message of about so many octets, lines beginning with dots among them
+    terms 60 30         LOGIN-DELAY in seconds and EXPIRE in days (``never``) for everybody
+    terms-of alice@example.org 10 0   the same for one account
 
 Directives: ``fail expunge|lock|read|snapshot`` (Unavailable from then on), ``mend``, ``corrupt 70000`` (octets end there),
 ``expunge 2`` (as IMAP would), ``deliver`` (a message arrives), ``bug`` (the next store access is broken), ``lock``
@@ -24,6 +26,7 @@ from postroom.model.uidset import UidSet
 from postroom.session.attempts import AttemptLimits, Attempts
 from postroom.session.authentication import Authenticator
 from postroom.session.pop3 import Pop3Session
+from postroom.session.pop3.policy import LoginsHere, Policy, Rules, Terms
 from postroom.session.transport import Session, TlsInfo
 from postroom.store.directory import Directory, NewAccount, PasswordScheme
 from postroom.wire.events import Engine
@@ -68,9 +71,26 @@ def given_messages(case: Case) -> list[bytes]:
             case "large":
                 line_ = b".dot\r\n..two\r\n" + b"x" * 76 + b"\r\n"
                 messages.append(b"Subject: large\r\n\r\n" + line_ * (int(rest) // len(line_)))
+            case "terms" | "terms-of":
+                pass
             case _:
                 raise ValueError(f"{case.path}: given: {line}")
     return messages
+
+
+def given_policy(case: Case) -> Policy:
+    """What maildrops are granted."""
+    everybody, accounts = Terms(), {}
+    for line in case.given:
+        words = line.split()
+        if words[0] in ("terms", "terms-of"):
+            delay, stay = words[-2:]
+            terms = Terms(int(delay), None if stay == "never" else int(stay))
+            if words[0] == "terms":
+                everybody = terms
+            else:
+                accounts[words[1]] = terms
+    return Policy(everybody, accounts)
 
 
 class Pop3Scene:
@@ -87,6 +107,7 @@ class Pop3Scene:
         limits = AttemptLimits(exempt=("192.0.2.0/24",)) if "limits" not in case.needs else AttemptLimits()
         self._authenticator = Authenticator(directory, self.executor, Attempts(limits))
         self._lease: Any = None
+        self._rules = Rules(given_policy(case), LoginsHere(), clock)
 
     async def prepare(self) -> None:
         """Deliver what is given."""
@@ -100,7 +121,12 @@ class Pop3Scene:
         transport.cleartext_auth_allowed = "clear-allowed" in needs
         engine = Pop3Server()
         session = Pop3Session(
-            transport, engine, self.store, self._authenticator, stls="no-certificate" not in needs
+            transport,
+            engine,
+            self.store,
+            self._authenticator,
+            stls="no-certificate" not in needs,
+            rules=self._rules,
         )
         return engine, session
 

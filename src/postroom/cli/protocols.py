@@ -13,7 +13,7 @@ from typing import Final
 
 from postroom.wire.imap import table as imap
 from postroom.wire.pop3 import table as pop3
-from postroom.wire.pop3.spec import Offers
+from postroom.wire.pop3.spec import Offers, State
 from postroom.wire.sasl.registry import MECHANISMS
 from postroom.wire.smtp import commands as smtp
 from postroom.wire.smtp.extensions import EXTENSIONS as SMTP_EXTENSIONS
@@ -31,6 +31,7 @@ _POP3_SOURCES: Final = {
     "AUTH-RESP-CODE": "RFC 3206",
     "PIPELINING": "RFC 2449",
     "EXPIRE": "RFC 2449",
+    "LOGIN-DELAY": "RFC 2449",
     "IMPLEMENTATION": "RFC 2449",
     "TOP": "RFC 1939",
     "UIDL": "RFC 1939",
@@ -49,7 +50,7 @@ def extensions() -> dict[str, tuple[str, ...]]:
     """What each protocol announces, by the protocol's name."""
     return {
         "smtp": tuple(each.keyword for each in SMTP_EXTENSIONS),
-        "pop3": tuple(line.partition(" ")[0] for line in pop3.capabilities(_POP3_OFFERS)),
+        "pop3": tuple(line.partition(" ")[0] for line in pop3.capabilities(_POP3_OFFERS, State.TRANSACTION)),
         "imap": tuple(each.name for each in imap.EXTENSIONS),
         "sasl": tuple(spec.name for spec in MECHANISMS),
     }

@@ -120,6 +120,16 @@ class DataDir:
         return self.run / f"watch-{number}.sock"
 
     @property
+    def pop3_logins(self) -> Path:
+        """A file for each account that LOGIN-DELAY concerns: when it logged in last."""
+        return self.root / "pop3-logins"
+
+    @property
+    def retention(self) -> Path:
+        """What was in INBOX when, for accounts whose messages expire."""
+        return self.root / "retention.sqlite"
+
+    @property
     def journals(self) -> Path:
         """How far imports and exports came, so that they can go on."""
         return self.root / "journals"

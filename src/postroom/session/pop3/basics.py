@@ -8,9 +8,11 @@ It must not know: sockets.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from postroom.model.errors import NoSuchMailbox, PostroomError
+from postroom.model.errors import NoSuchMailbox, NoSuchMessage, PostroomError
+from postroom.model.uidset import UidSet
 from postroom.session.maildrop import Maildrop
 from postroom.session.pop3.errors import code_of
 from postroom.wire.pop3.commands import Capa, Quit
@@ -32,14 +34,24 @@ async def capa(session: Pop3Session, _command: Capa) -> None:
     session.engine.send(Listing("Capabilities follow", lines.encode()))
 
 
+async def _mark_retrieved(session: Pop3Session, maildrop: Maildrop) -> None:
+    """EXPIRE 0: what was retrieved counts as deleted (RFC 2449 §6.7)."""
+    for number in session.retrieved:
+        with suppress(NoSuchMessage):  # marked already
+            await maildrop.mark(number)
+
+
 async def quit_session(session: Pop3Session, _command: Quit) -> None:
     """QUIT: in the TRANSACTION state what is marked goes, then the lock (RFC 1939 §6)."""
     if session.engine.state is State.AUTHORIZATION:
         session.engine.send(Goodbye("Goodbye"))
         return
     account, maildrop = session.opened()
-    marked = await maildrop.marked()
+    marked = UidSet()
     try:
+        if session.terms is not None and session.terms.expire == 0:
+            await _mark_retrieved(session, maildrop)
+        marked = await maildrop.marked()
         if marked:
             await session.store.expunge(account.id, maildrop.inbox.id, marked, only_deleted=False)
     except NoSuchMailbox:

@@ -19,6 +19,7 @@ from postroom.session.authentication import Authenticator
 from postroom.session.maildrop import Maildrop
 from postroom.session.pop3.basics import summary
 from postroom.session.pop3.errors import code_of
+from postroom.session.pop3.policy import Rules, Terms
 from postroom.session.pop3.table import HANDLERS
 from postroom.session.transport import Transport
 from postroom.store.api import Lease, MailStore
@@ -44,15 +45,21 @@ class Pop3Session:
         authenticator: Authenticator,
         *,
         stls: bool = True,
+        rules: Rules | None = None,
     ) -> None:
-        """``stls``: whether the listener has a certificate for STLS."""
+        """``stls``: whether the listener has a certificate for STLS; ``rules``: none unless given."""
         self.transport = transport
         self.engine = engine
         self.store = store
         self.authenticator = authenticator
         self.user: str | None = None
         """What USER has named."""
+        self.terms: Terms | None = None
+        """The user's, after the login."""
+        self.retrieved: set[int] = set()
+        """Messages that RETR has sent to their end."""
         self._stls = stls
+        self._rules = rules or Rules()
         self._account: Account | None = None
         self._maildrop: Maildrop | None = None
         self._lease: Lease | None = None
@@ -91,10 +98,16 @@ class Pop3Session:
 
     def offers(self) -> Offers:
         """What this connection is offered now."""
+        policy, unknown = self._rules.policy, self.terms is None
+        terms = self.terms or policy.strictest()
         return Offers(
             mechanisms=self.authenticator.mechanisms(self.transport),
             password=self.authenticator.offered(self.transport),
             stls=self._stls and self.transport.tls is None,
+            login_delay=terms.login_delay,
+            login_delay_differs=unknown and policy.delay_differs,
+            expire=terms.expire,
+            expire_differs=unknown and policy.expire_differs,
         )
 
     def opened(self) -> tuple[Account, Maildrop]:
@@ -104,7 +117,8 @@ class Pop3Session:
         return self._account, self._maildrop
 
     async def log_in(self, login: Awaitable[Account]) -> None:
-        """Open the maildrop of whoever ``login`` proves to be there, and answer. Raises InUse, Unavailable."""
+        """Open the maildrop of whoever ``login`` proves to be there, and answer. Raises InUse, TooSoon,
+        Unavailable."""
         try:
             account = await login
         except AuthenticationFailed as error:
@@ -114,12 +128,16 @@ class Pop3Session:
             return
         self._lease = await self.store.lock_maildrop(account.id)
         try:
+            terms = self._rules.policy.of(account.name)
+            self._rules.admit(account.id, terms)
             maildrop = await self._snapshot(account)
         except BaseException:
             await self.release()
             raise
         self._account = account
         self._maildrop = maildrop
+        self.terms = terms
+        self.engine.offers = self.offers()
         self.engine.send(LoggedIn(summary(maildrop)))
 
     async def release(self) -> None:

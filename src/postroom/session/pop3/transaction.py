@@ -60,6 +60,7 @@ async def retr(session: Pop3Session, command: Retr) -> None:
     maildrop = session.opened()[1]
     size = await maildrop.size(command.number)
     await send_body(session, await maildrop.message(command.number), f"{size} octets", None)
+    session.retrieved.add(command.number)
 
 
 async def top(session: Pop3Session, command: Top) -> None:

@@ -173,7 +173,7 @@ class Pop3Server:
 
     def capabilities(self) -> list[str]:
         """The lines of CAPA now."""
-        return capabilities(self.offers)
+        return capabilities(self.offers, self.state)
 
     def tls_started(self, offers: Offers) -> None:
         """The handshake is done: everything learned in clear is forgotten (RFC 2595 §4)."""

@@ -58,6 +58,13 @@ class Offers:
     stls: bool = False
     implementation: str = "postroom"
     profiles: frozenset[Profile] = frozenset()
+    login_delay: int = 0
+    """Seconds between logins (RFC 2449 §6.5): the user's, or the largest of all users before the login."""
+    login_delay_differs: bool = False
+    """Before the login: it depends on the user."""
+    expire: int | None = None
+    """Days that messages stay (RFC 2449 §6.7), None for ever: the user's, or the shortest of all users before the login."""
+    expire_differs: bool = False
 
 
 @dataclass(slots=True, frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from postroom.wire.pop3 import commands
-from postroom.wire.pop3.spec import Command, CommandSpec, Offers, Profile
+from postroom.wire.pop3.spec import Command, CommandSpec, Offers, Profile, State
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (*commands.ROWS,)
 
@@ -15,15 +15,19 @@ BY_KEYWORD: Final = {spec.name: spec for spec in COMMANDS}
 EVERY_PROFILE: Final = frozenset(Profile)
 BY_CLASS: Final = {spec.command: spec for spec in COMMANDS}
 
-GENERAL_CAPABILITIES: Final = ("RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER")
+GENERAL_CAPABILITIES: Final = ("RESP-CODES", "AUTH-RESP-CODE", "PIPELINING")
 """What is announced without belonging to a command (RFC 2449 §6, RFC 3206 §6)."""
 
 
-def capabilities(offers: Offers) -> list[str]:
-    """The lines of CAPA, in the registry's order."""
+def capabilities(offers: Offers, state: State) -> list[str]:
+    """The lines of CAPA, in the registry's order. Which program this is (RFC 2449 §6.9) is told to users alone."""
     lines = [line for spec in COMMANDS if spec.capability and (line := spec.capability(offers))]
     lines.extend(GENERAL_CAPABILITIES)
-    lines.append(f"IMPLEMENTATION {offers.implementation}")
+    lines.append(f"LOGIN-DELAY {offers.login_delay}" + (" USER" if offers.login_delay_differs else ""))
+    stay = "NEVER" if offers.expire is None else str(offers.expire)
+    lines.append(f"EXPIRE {stay}" + (" USER" if offers.expire_differs else ""))
+    if state is State.TRANSACTION:
+        lines.append(f"IMPLEMENTATION {offers.implementation}")
     return lines
 
 
