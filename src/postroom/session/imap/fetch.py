@@ -114,8 +114,11 @@ class _Fetching:
     async def run(self, uids: UidSet) -> bool:
         """Send everything; returns whether something was left out because it is damaged."""
         session, plan, view = self._session, self._plan, self._view
-        damaged = False
+        damaged = sent = False
         for batch in session.store.fetch(view.account, view.mailbox, uids, plan.columns):
+            if sent:
+                # Between two batches only: a FETCH of few messages is answered where it arrives (decision 0010).
+                await session.relieve(_FLUSH_AT)
             rows, numbers = self._numbered(batch)
             if not rows:
                 continue
@@ -123,7 +126,7 @@ class _Fetching:
                 damaged = await self._send_sections(rows, plan.responses(rows, numbers)) or damaged
             else:
                 session.engine.write(b"".join(plan.responses(rows, numbers)))
-            await session.relieve(_FLUSH_AT)
+            sent = True
         return damaged
 
     async def _send_sections(self, rows: list[Row], heads: Iterable[bytes]) -> bool:
