@@ -23,7 +23,6 @@ import structlog
 
 from postroom.app.executors import BoundedExecutor
 from postroom.app.outgoing import Outgoing, smarthost_of
-from postroom.app.pop3 import rules_of
 from postroom.app.provision import Provisioner
 from postroom.config.settings import Auth, Listener, ListenerProtocol, Settings, TlsMode
 from postroom.model.ids import AccountId
@@ -36,6 +35,8 @@ from postroom.session.bearer import TokenVerifier
 from postroom.session.external import CertificateName
 from postroom.session.imap.session import ImapServices, ImapSession
 from postroom.session.inbound import InboundSession
+from postroom.session.kerberos import TicketVerifier
+from postroom.session.kpop import KpopSession
 from postroom.session.lmtp import LmtpSession
 from postroom.session.pop2 import Pop2Session
 from postroom.session.pop3 import Pop3Session
@@ -46,6 +47,7 @@ from postroom.store.api import MailStore
 from postroom.store.directory import Directory
 from postroom.wire.events import Engine
 from postroom.wire.imap.server import ImapServer
+from postroom.wire.kpop.server import KpopServer
 from postroom.wire.pop2.server import Limits as Pop2Limits
 from postroom.wire.pop2.server import Pop2Server
 from postroom.wire.pop3.server import Limits as Pop3Limits
@@ -60,6 +62,7 @@ _REFUSALS: Final = {
     ListenerProtocol.LMTP: b"421 4.7.0 Too many connections, try again later\r\n",
     ListenerProtocol.POP3: b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
     ListenerProtocol.POP2: b"- Too many connections, try again later\r\n",
+    ListenerProtocol.KPOP: b"",  # there is no word for it before the ticket
     ListenerProtocol.IMAP: b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
 }
 _ALPN: Final = {
@@ -68,6 +71,7 @@ _ALPN: Final = {
     ListenerProtocol.LMTP: "lmtp",
     ListenerProtocol.POP3: "pop3",
     ListenerProtocol.POP2: "pop2",
+    ListenerProtocol.KPOP: "pop3",
     ListenerProtocol.IMAP: "imap",
 }
 
@@ -133,6 +137,7 @@ class Services:
         )
         slots = settings.auth.slots or os.cpu_count() or 1
         self._hashing = BoundedExecutor(loop, max(1, slots // workers), settings.auth.waiters, "hash")
+        self._tickets = _ticket_verifier(settings, self.hostname)
         self._authenticator = Authenticator(
             directory,
             self._hashing,
@@ -140,12 +145,12 @@ class Services:
             _log_attempt,
             float(settings.auth.cache_seconds),
             tokens=_token_verifier(settings),
+            tickets=self._tickets,
             certificate_names=tuple(map(CertificateName, settings.authentication.certificate_names)),
             channel_binding=settings.authentication.channel_binding,
         )
         self.provisioner = Provisioner(directory, store)
         self.outgoing = Outgoing(settings, store, directory, self.hostname)
-        self._pop3_rules = rules_of(settings)
         self._smtp = self._smtp_service()
         self._imap = ImapServices(
             store,
@@ -250,7 +255,7 @@ class Services:
 
         return make
 
-    def _make_pop3(self, connection: Connection, starttls: bool) -> tuple[Engine[Any], Session]:
+    def _make_pop3(self, connection: Connection, starttls: bool) -> tuple[Pop3Server, Pop3Session]:
         limits = self._settings.limits
         engine = Pop3Server(
             limits=Pop3Limits(
@@ -262,9 +267,13 @@ class Services:
                 idle_time=float(limits.pop3_idle),
             )
         )
-        return engine, Pop3Session(
-            connection, engine, self._store, self._authenticator, stls=starttls, rules=self._pop3_rules
-        )
+        return engine, Pop3Session(connection, engine, self._store, self._authenticator, stls=starttls)
+
+    def _make_kpop(self, connection: Connection) -> tuple[Engine[Any], Session]:
+        assert self._tickets is not None
+        pop3, session = self._make_pop3(connection, starttls=False)
+        engine = KpopServer(pop3)
+        return engine, KpopSession(connection, engine, session, self._authenticator, self._tickets)
 
     def _make_pop2(self, connection: Connection) -> tuple[Engine[Any], Session]:
         limits = self._settings.limits
@@ -307,6 +316,8 @@ class Services:
                 return lambda connection: self._make_pop3(connection, upgrade)
             case ListenerProtocol.POP2:
                 return self._make_pop2
+            case ListenerProtocol.KPOP:
+                return self._make_kpop
             case ListenerProtocol.IMAP:
                 return lambda connection: self._make_imap(connection, upgrade)
 
@@ -325,6 +336,15 @@ def _token_verifier(settings: Settings) -> TokenVerifier | None:
     from postroom.app.bearer import Tokens  # most servers need none of its libraries
 
     return Tokens(settings.authentication.oauth, time.time)
+
+
+def _ticket_verifier(settings: Settings, hostname: str) -> TicketVerifier | None:
+    kerberos = settings.authentication.kerberos
+    if kerberos.keytab is None:
+        return None
+    from postroom.app.kerberos import Tickets  # an extra: most servers have none of its libraries
+
+    return Tickets(kerberos, hostname, time.time)
 
 
 def _attempt_limits(auth: Auth) -> AttemptLimits:

@@ -22,10 +22,11 @@ _NAMES: Final = {
     "lmtp": "LMTP",
     "pop2": "POP2",
     "pop3": "POP3",
+    "kpop": "KPOP",
     "imap": "IMAP",
 }
 _SECURITY: Final = {"none": "none", "starttls": "STARTTLS", "implicit": "TLS"}
-_WITH_LOGIN: Final = frozenset({"submission", "pop2", "pop3", "imap"})
+_WITH_LOGIN: Final = frozenset({"submission", "pop2", "pop3", "kpop", "imap"})
 
 
 @dataclass(slots=True, frozen=True)

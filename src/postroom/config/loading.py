@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from postroom.config.checks import check_hostname
+from postroom.config.kerberos import kerberos_mistakes
 from postroom.config.positions import key_lines
 from postroom.config.settings import (
     Listener,
@@ -36,6 +37,7 @@ from postroom.config.tokens import oauth_mistakes
 ENVIRONMENT_PREFIX: Final = "POSTROOM_"
 NOT_SETTINGS: Final = ("POSTROOM_TEST_", "POSTROOM_CONFIG")
 MAX_FILE: Final = 1024 * 1024
+_WITHOUT_SASL: Final = (ListenerProtocol.LMTP, ListenerProtocol.POP2, ListenerProtocol.KPOP)
 
 Place = tuple[str | int, ...]
 
@@ -350,7 +352,7 @@ def _complete(settings: Settings, base: Path) -> Settings:
     )
 
     smarthost = settings.queue.smarthost
-    oauth = settings.authentication.oauth
+    oauth, kerberos = settings.authentication.oauth, settings.authentication.kerberos
     return dataclasses.replace(
         settings,
         data_dir=data_dir,
@@ -362,6 +364,7 @@ def _complete(settings: Settings, base: Path) -> Settings:
                 introspection_secret_file=resolved(oauth.introspection_secret_file),
                 certificate_authorities=resolved(oauth.certificate_authorities),
             ),
+            kerberos=dataclasses.replace(kerberos, keytab=resolved(kerberos.keytab)),
         ),
         hostname=hostname,
         listeners=sockets,
@@ -417,6 +420,10 @@ def _contradictions(settings: Settings) -> list[tuple[Place, str]]:
             found.append((("collect", number, "name"), f"is the name of collect[{named[source.name]}] too"))
     oauth = settings.authentication.oauth
     found += [(("authentication", "oauth", key), message) for key, message in oauth_mistakes(oauth)]
+    kerberos = settings.authentication.kerberos
+    found += [(("authentication", "kerberos", key), message) for key, message in kerberos_mistakes(kerberos)]
+    if kerberos.keytab is None and any(each.protocol is ListenerProtocol.KPOP for each in settings.listeners):
+        found.append((("authentication", "kerberos", "keytab"), "is needed by the listener that speaks kpop"))
     queue, auth, storage = settings.queue, settings.auth, settings.storage
     smarthost = queue.smarthost
     if queue.warn_after >= queue.lifetime:
@@ -454,7 +461,7 @@ def _source_mistakes(source: Source) -> list[tuple[str, str]]:
 def _listener_mistakes(listener: Listener) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if listener.client_authorities is not None and (
-        listener.tls is TlsMode.NONE or listener.protocol in (ListenerProtocol.LMTP, ListenerProtocol.POP2)
+        listener.tls is TlsMode.NONE or listener.protocol in _WITHOUT_SASL
     ):
         found.append(("client_authorities", "needs TLS, and a protocol with SASL"))
     if listener.socket is None and listener.port is None:
@@ -468,9 +475,10 @@ def _listener_mistakes(listener: Listener) -> list[tuple[str, str]]:
             found.append(("tls", "must be none on a unix socket"))
     elif listener.protocol is ListenerProtocol.LMTP and listener.cleartext_auth_cidrs:
         found.append(("cleartext_auth_cidrs", "LMTP does not authenticate"))
-    elif listener.protocol is ListenerProtocol.POP2:
+    elif listener.protocol in (ListenerProtocol.POP2, ListenerProtocol.KPOP):
+        name = listener.protocol.upper()
         if listener.tls is TlsMode.STARTTLS:
-            found.append(("tls", "must be implicit or none: POP2 has no command for TLS"))
+            found.append(("tls", f"must be implicit or none: {name} has no command for TLS"))
         elif listener.tls is TlsMode.NONE and not listener.cleartext_auth_cidrs:
-            found.append(("cleartext_auth_cidrs", "name the networks that may log in to POP2 in clear"))
+            found.append(("cleartext_auth_cidrs", f"name the networks that may log in to {name} in clear"))
     return found

@@ -22,7 +22,6 @@ from postroom.config.checks import (
     check_networks,
     check_rising,
 )
-from postroom.config.pop3 import Pop3
 from postroom.config.sources import Source
 from postroom.config.spec import Unit, section, setting
 from postroom.config.tokens import Authentication
@@ -35,8 +34,9 @@ DAY: Final = 86400
 
 
 class ListenerProtocol(StrEnum):
-    """What a listener speaks. ``submission`` is SMTP that asks for authentication (RFC 6409); ``pop2`` (RFC 937) is history
-    and served only where a listener is configured for it."""
+    """What a listener speaks. ``submission`` is SMTP that asks for authentication (RFC 6409); ``pop2`` (RFC 937) is history,
+    ``kpop`` is POP3 behind a Kerberos ticket (docs/kerberos.md): both are served only where a listener is configured for
+    them."""
 
     SMTP = "smtp"
     SUBMISSION = "submission"
@@ -44,6 +44,7 @@ class ListenerProtocol(StrEnum):
     POP3 = "pop3"
     IMAP = "imap"
     POP2 = "pop2"
+    KPOP = "kpop"
 
 
 class TlsMode(StrEnum):
@@ -456,7 +457,6 @@ class Settings:
     queue: Queue = section(Queue)
     log: Log = section(Log)
     metrics: Metrics = section(Metrics)
-    pop3: Pop3 = section(Pop3)
 
     @property
     def metrics_port(self) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from postroom.config.kerberos import Kerberos
 from postroom.config.spec import Unit, section, setting
 from postroom.session.external import CertificateName
 
@@ -153,6 +154,7 @@ class Authentication:
         "Clients that insist on another type cannot log in then.",
     )
     oauth: Oauth = section(Oauth)
+    kerberos: Kerberos = section(Kerberos)
 
 
 def oauth_mistakes(oauth: Oauth) -> Iterator[tuple[str, str]]:

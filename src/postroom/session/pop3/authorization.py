@@ -55,7 +55,7 @@ async def auth(session: Pop3Session, command: Auth) -> None:
         return
     await session.log_in(
         session.authenticator.exchange(
-            command.mechanism, command.initial, session.transport, partial(_challenge, session)
+            command.mechanism, command.initial, session.transport, partial(_challenge, session), "pop"
         )
     )
 
