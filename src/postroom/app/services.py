@@ -23,6 +23,7 @@ import structlog
 
 from postroom.app.executors import BoundedExecutor
 from postroom.app.outgoing import Outgoing, smarthost_of
+from postroom.app.pop3 import rules_of
 from postroom.app.provision import Provisioner
 from postroom.config.settings import Auth, Listener, ListenerProtocol, Settings, TlsMode
 from postroom.model.ids import AccountId
@@ -151,6 +152,7 @@ class Services:
         )
         self.provisioner = Provisioner(directory, store)
         self.outgoing = Outgoing(settings, store, directory, self.hostname)
+        self._pop3_rules = rules_of(settings)
         self._smtp = self._smtp_service()
         self._imap = ImapServices(
             store,
@@ -267,7 +269,9 @@ class Services:
                 idle_time=float(limits.pop3_idle),
             )
         )
-        return engine, Pop3Session(connection, engine, self._store, self._authenticator, stls=starttls)
+        return engine, Pop3Session(
+            connection, engine, self._store, self._authenticator, stls=starttls, rules=self._pop3_rules
+        )
 
     def _make_kpop(self, connection: Connection) -> tuple[Engine[Any], Session]:
         assert self._tickets is not None

@@ -22,6 +22,7 @@ from postroom.config.checks import (
     check_networks,
     check_rising,
 )
+from postroom.config.pop3 import Pop3
 from postroom.config.sources import Source
 from postroom.config.spec import Unit, section, setting
 from postroom.config.tokens import Authentication
@@ -455,6 +456,7 @@ class Settings:
     storage: Storage = section(Storage)
     delivery: Delivery = section(Delivery)
     queue: Queue = section(Queue)
+    pop3: Pop3 = section(Pop3)
     log: Log = section(Log)
     metrics: Metrics = section(Metrics)
 
