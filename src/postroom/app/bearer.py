@@ -75,6 +75,7 @@ class _KeyFile:
         self._stamp: tuple[int, int, int] | None = None
         self._next_look = 0.0
         self._verifier: JwtVerifier | None = None
+        self._look()
 
     def verifier(self, now: float) -> JwtVerifier:
         """The current one. Raises Unavailable when there has never been a good file."""

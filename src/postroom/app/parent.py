@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from postroom.app import metrics
+from postroom.app.readiness import check_files
 from postroom.app.sockets import BoundListener, bind_all
 from postroom.config.paths import DataDir
 from postroom.config.settings import Settings
@@ -40,7 +41,7 @@ class AlreadyRunning(PostroomError):
 def serve(settings: Settings, on_ready: Callable[[], None] | None = None) -> int:
     """Run until SIGTERM or SIGINT; returns the exit status. ``on_ready`` is called in the parent once all children serve.
 
-    Raises AlreadyRunning, CannotListen, OSError (data directory), KeyError (unknown user).
+    Raises AlreadyRunning, CannotListen, CertificateUnusable, OSError (data directory), KeyError (unknown user).
     """
     data = DataDir(settings.data_dir)
     data.make()
@@ -56,6 +57,7 @@ def serve(settings: Settings, on_ready: Callable[[], None] | None = None) -> int
         if settings.user and os.geteuid() == 0:
             shutil.chown(data.run / "metrics", settings.user)
             drop_privileges(settings.user)
+        check_files(settings, data)
         harden()
         children = [
             Child(f"worker-{number}", partial(worker.main, settings, number, workers, bound))
