@@ -24,7 +24,7 @@ SOURCES := src tests bench
 PYTEST  := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-run run test test-crash test-power test-properties check lint format docs bench bench-tls bench-growth lock clean
+.PHONY: help venv venv-run venv-kerberos run test test-crash test-power test-properties check lint format docs bench bench-tls bench-growth lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
@@ -58,6 +58,16 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed-run
 venv-run: $(VENV)/.installed-run ## set up .venv with what running needs
 
 venv: $(VENV)/.installed-dev ## set up .venv with what developing needs
+
+# There is no wheel of gssapi for Linux: it is compiled here, with tools from a lock of their own, for MIT's libraries.
+$(VENV)/.installed-kerberos: requirements-kerberos.lock requirements-kerberos-build.lock $(VENV)/.installed-run
+	@command -v krb5-config >/dev/null || { echo "Kerberos is compiled against MIT's libraries, and krb5-config is missing." \
+	  "On Debian and Ubuntu: apt install libkrb5-dev gcc python3-dev; then run make again." >&2; exit 1; }
+	$(PIP) --require-hashes -r requirements-kerberos-build.lock
+	$(PIP) --require-hashes --no-build-isolation -r requirements-kerberos.lock
+	@touch $@
+
+venv-kerberos: $(VENV)/.installed-kerberos ## add what Kerberos needs to .venv: GSSAPI and KPOP
 
 # --- running
 
@@ -110,9 +120,11 @@ bench-growth: venv ## measure as mailboxes and accounts become many (BENCH_ARGS=
 UV ?= uv
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
-lock: ## resolve the dependencies anew (needs uv)
+lock: ## resolve the dependencies anew (needs uv, and libkrb5-dev)
 	$(LOCK) --upgrade pyproject.toml -o requirements.lock
 	$(LOCK) --upgrade pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(LOCK) --upgrade pyproject.toml --extra kerberos -c requirements.lock -o requirements-kerberos.lock
+	printf 'Cython==3.3.0\nsetuptools\n' | $(LOCK) --upgrade -o requirements-kerberos-build.lock -
 	printf 'hatchling==1.31.0\neditables\n' | $(LOCK) --upgrade -c requirements-dev.lock -o requirements-build.lock -
 
 clean: ## remove what was made here; mail in DATA_DIR stays

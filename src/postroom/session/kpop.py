@@ -11,6 +11,7 @@ It must not know: Kerberos libraries, how messages are stored, sockets.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from postroom.model.errors import PostroomError
@@ -93,8 +94,11 @@ class KpopSession:
         else:
             self._principal = ticket.principal
             self._engine.accept(ticket.reply)
-            self._engine.pop3.offers = Offers(password=True)
+            self._engine.pop3.offers = self._offers()
             self._engine.pop3.greet("KPOP server ready")
+
+    def _offers(self) -> Offers:
+        return replace(self._pop3.offers(), mechanisms=(), password=True, stls=False)
 
     async def _command(self, command: Pop3Event) -> None:
         engine = self._engine.pop3
@@ -109,6 +113,7 @@ class KpopSession:
                     return
                 login = self._authenticator.principal("KPOP", self._principal, user, self._transport)
                 await self._pop3.log_in(login)
+                engine.offers = self._offers()
             case Auth() | Stls():
                 engine.send(Err("Not offered here"))
             case _:
