@@ -32,6 +32,7 @@ from postroom.store.directory import Directory, NewAccount, PasswordScheme
 from postroom.wire.events import Engine
 from postroom.wire.pop3.server import Pop3Server
 from tests.session.pop3.stores import FaultyStore, fill, fresh_store
+from tests.support.identities import tls_for, tokens_for
 from tests.support.inline import InlineExecutor
 from tests.transcripts.harness import Case, FakeClock, FakeTransport
 
@@ -105,7 +106,9 @@ class Pop3Scene:
         self._clock = clock
         self.executor = InlineExecutor(clock)
         limits = AttemptLimits(exempt=("192.0.2.0/24",)) if "limits" not in case.needs else AttemptLimits()
-        self._authenticator = Authenticator(directory, self.executor, Attempts(limits))
+        self._authenticator = Authenticator(
+            directory, self.executor, Attempts(limits), tokens=tokens_for(case.needs)
+        )
         self._lease: Any = None
         self._rules = Rules(given_policy(case), LoginsHere(), clock)
 
@@ -117,7 +120,7 @@ class Pop3Scene:
     def open(self, transport: FakeTransport) -> tuple[Engine[Any], Session]:
         assert self.store is not None
         needs = self._case.needs
-        transport.tls = None if needs & {"clear", "clear-allowed"} else TLS
+        transport.tls = None if needs & {"clear", "clear-allowed"} else tls_for(needs, TLS)
         transport.cleartext_auth_allowed = "clear-allowed" in needs
         engine = Pop3Server()
         session = Pop3Session(

@@ -32,6 +32,8 @@ _POP3_SOURCES: Final = {
     "PIPELINING": "RFC 2449",
     "EXPIRE": "RFC 2449",
     "LOGIN-DELAY": "RFC 2449",
+    "UTF8": "RFC 6856",
+    "LANG": "RFC 6856",
     "IMPLEMENTATION": "RFC 2449",
     "TOP": "RFC 1939",
     "UIDL": "RFC 1939",

@@ -11,9 +11,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from postroom.model.credentials import saslprep
 from postroom.model.errors import AuthenticationFailed
 from postroom.wire.pop3.commands import Auth, Pass, Stls, User
-from postroom.wire.pop3.replies import BeginTls, Continue, Err, Listing, Ok
+from postroom.wire.pop3.replies import BeginTls, Continue, Err, Listing, Ok, ResponseCode
 from postroom.wire.pop3.server import AuthResponse
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ async def user(session: Pop3Session, command: User) -> None:
     if not session.authenticator.offered(session.transport):
         session.engine.send(Err("Encryption required for authentication"))
         return
-    session.user = command.name
+    try:
+        session.user = saslprep(command.name)
+    except ValueError:
+        session.engine.send(Err("Characters not acceptable in a name or password"))
+        return
     session.engine.send(Ok("Send the password"))
 
 
@@ -42,8 +47,19 @@ async def password(session: Pop3Session, command: Pass) -> None:
         session.engine.send(Err("Encryption required for authentication"))
     elif user is None:
         session.engine.send(Err("USER comes first"))
+    elif not _acceptable(command.password):
+        session.engine.send(Err("Characters not acceptable in a name or password", ResponseCode.AUTH))
     else:
         await session.log_in(session.authenticator.login(user, command.password, session.transport, "USER"))
+
+
+def _acceptable(text: str) -> bool:
+    """Whether SASLprep takes it: what it prohibits is refused (RFC 6856 §2.2)."""
+    try:
+        saslprep(text)
+    except ValueError:
+        return False
+    return True
 
 
 async def auth(session: Pop3Session, command: Auth) -> None:
@@ -65,9 +81,13 @@ async def stls(session: Pop3Session, _command: Stls) -> None:
     if not session.offers().stls:
         session.engine.send(Err("TLS is not available"))
         return
+    if session.utf8:
+        session.engine.send(Err("STLS comes before UTF8"))  # RFC 6856 §2.1
+        return
     session.engine.send(BeginTls("Begin TLS"))
     await session.transport.start_tls()
     session.user = None
+    session.engine.language = session.language
     session.engine.tls_started(session.offers())
 
 

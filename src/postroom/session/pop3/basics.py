@@ -15,6 +15,7 @@ from postroom.model.errors import NoSuchMailbox, NoSuchMessage, PostroomError
 from postroom.model.uidset import UidSet
 from postroom.session.maildrop import Maildrop
 from postroom.session.pop3.errors import code_of
+from postroom.wire.pop3.catalogue import Phrase
 from postroom.wire.pop3.commands import Capa, Quit
 from postroom.wire.pop3.replies import Err, Goodbye, Listing, ResponseCode
 from postroom.wire.pop3.spec import State
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def summary(maildrop: Maildrop) -> str:
     """What is there, for people."""
-    return f"{maildrop.count} messages ({maildrop.octets} octets)"
+    return Phrase("{} messages ({} octets)", maildrop.count, maildrop.octets)
 
 
 async def capa(session: Pop3Session, _command: Capa) -> None:
@@ -63,7 +64,7 @@ async def quit_session(session: Pop3Session, _command: Quit) -> None:
         )
         return
     await session.release()
-    session.engine.send(Goodbye(f"Goodbye, {len(marked)} removed" if marked else "Goodbye"))
+    session.engine.send(Goodbye(Phrase("Goodbye, {} removed", len(marked)) if marked else "Goodbye"))
 
 
 HANDLERS: Final[Handlers] = {Capa: capa, Quit: quit_session}

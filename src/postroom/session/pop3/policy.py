@@ -13,6 +13,7 @@ from typing import Protocol
 
 from postroom.model.errors import PostroomError
 from postroom.model.ids import AccountId
+from postroom.wire.pop3.catalogue import DEFAULT
 
 
 class TooSoon(PostroomError):
@@ -89,11 +90,13 @@ class LoginsHere:
 
 @dataclass(slots=True, frozen=True)
 class Rules:
-    """A policy with what it takes to keep it; ``clock`` gives seconds since 1970."""
+    """A policy with what it takes to keep it; ``clock`` gives seconds since 1970;
+    ``language`` is that of texts until LANG asks for another one."""
 
     policy: Policy = Policy()
     logins: Logins = field(default_factory=LoginsHere)
     clock: Callable[[], float] = lambda: 0.0
+    language: str = DEFAULT
 
     def admit(self, account: AccountId, terms: Terms) -> None:
         """Let a user in who has proved to be there, or raise TooSoon; Unavailable when times cannot be kept."""

@@ -23,6 +23,7 @@ from postroom.session.pop3.policy import Rules, Terms
 from postroom.session.pop3.table import HANDLERS
 from postroom.session.transport import Transport
 from postroom.store.api import Lease, MailStore
+from postroom.wire.pop3.catalogue import Phrase
 from postroom.wire.pop3.replies import Err, LoggedIn, ResponseCode
 from postroom.wire.pop3.server import Event, Pop3Server
 from postroom.wire.pop3.spec import Offers
@@ -52,14 +53,18 @@ class Pop3Session:
         self.engine = engine
         self.store = store
         self.authenticator = authenticator
+        self._rules = rules or Rules()
         self.user: str | None = None
         """What USER has named."""
         self.terms: Terms | None = None
         """The user's, after the login."""
+        self.utf8 = False
+        """UTF8 was asked for."""
+        self.language = self._rules.language
+        """What LANG * means."""
         self.retrieved: set[int] = set()
         """Messages that RETR has sent to their end."""
         self._stls = stls
-        self._rules = rules or Rules()
         self._account: Account | None = None
         self._maildrop: Maildrop | None = None
         self._lease: Lease | None = None
@@ -70,6 +75,7 @@ class Pop3Session:
     async def begin(self) -> None:
         """Greet."""
         self.engine.offers = self.offers()
+        self.engine.language = self.language
         self.engine.greet("POP3 server ready")
 
     async def handle(self, event: Event) -> None:
@@ -88,7 +94,7 @@ class Pop3Session:
 
     async def failed(self, error_id: str) -> None:
         """Answer a bug."""
-        self.engine.give_up(f"Internal error {error_id}", ResponseCode.SYS_TEMP)
+        self.engine.give_up(Phrase("Internal error {}", error_id), ResponseCode.SYS_TEMP)
 
     async def end(self) -> None:
         """Give the lock back."""

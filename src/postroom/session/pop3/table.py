@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from postroom.session.pop3 import authorization, basics, transaction
+from postroom.session.pop3 import authorization, basics, international, transaction
 
 if TYPE_CHECKING:
     from postroom.session.pop3.session import Handlers
 
-HANDLERS: Final[Handlers] = {**basics.HANDLERS, **authorization.HANDLERS, **transaction.HANDLERS}
+HANDLERS: Final[Handlers] = {
+    **basics.HANDLERS,
+    **authorization.HANDLERS,
+    **transaction.HANDLERS,
+    **international.HANDLERS,
+}

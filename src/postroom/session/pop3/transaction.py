@@ -16,6 +16,7 @@ from postroom.model.message import Octets
 from postroom.session.maildrop import Turn
 from postroom.session.pop3.basics import summary
 from postroom.wire.pop3.body import TopCutter
+from postroom.wire.pop3.catalogue import Phrase
 from postroom.wire.pop3.commands import Dele, List, Noop, Retr, Rset, Stat, Top, Uidl
 from postroom.wire.pop3.replies import BodyBegin, BodyChunk, BodyEnd, Ok
 
@@ -59,7 +60,7 @@ async def retr(session: Pop3Session, command: Retr) -> None:
     """RETR."""
     maildrop = session.opened()[1]
     size = await maildrop.size(command.number)
-    await send_body(session, await maildrop.message(command.number), f"{size} octets", None)
+    await send_body(session, await maildrop.message(command.number), Phrase("{} octets", size), None)
     session.retrieved.add(command.number)
 
 
@@ -72,7 +73,7 @@ async def top(session: Pop3Session, command: Top) -> None:
 async def dele(session: Pop3Session, command: Dele) -> None:
     """DELE."""
     await session.opened()[1].mark(command.number)
-    session.engine.send(Ok(f"Message {command.number} deleted"))
+    session.engine.send(Ok(Phrase("Message {} deleted", command.number)))
 
 
 async def noop(session: Pop3Session, _command: Noop) -> None:

@@ -23,6 +23,8 @@ class ResponseCode(StrEnum):
     SYS_TEMP = "SYS/TEMP"
     SYS_PERM = "SYS/PERM"
     AUTH = "AUTH"
+    UTF8 = "UTF8"
+    """RFC 6856 §5."""
 
 
 @dataclass(slots=True, frozen=True)

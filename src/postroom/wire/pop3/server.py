@@ -23,6 +23,7 @@ from postroom.wire.errors import LocalProtocolError, ParseError
 from postroom.wire.events import NEED_DATA, PAUSED, Sentinel
 from postroom.wire.output import Chunk, Output
 from postroom.wire.pop3.body import BodyWriter
+from postroom.wire.pop3.catalogue import DEFAULT, translate
 from postroom.wire.pop3.commands import Auth, Stls
 from postroom.wire.pop3.grammar import MAX_AUTH_LINE, MAX_COMMAND_LINE, parse_base64
 from postroom.wire.pop3.replies import (
@@ -83,6 +84,8 @@ class Pop3Server:
     def __init__(self, offers: Offers | None = None, limits: Limits | None = None) -> None:
         self.offers = offers or Offers()
         self.state = State.AUTHORIZATION
+        self.language = DEFAULT
+        """Of reply texts, a tag of the catalogue."""
         self._limits = limits or Limits()
         self._buffer = ReceiveBuffer()
         self._output = Output()
@@ -169,7 +172,7 @@ class Pop3Server:
         if self._greeted:
             raise LocalProtocolError("greeted already")
         self._greeted = True
-        self._output.write(write_ok(text))
+        self._say_ok(text)
 
     def capabilities(self) -> list[str]:
         """The lines of CAPA now."""
@@ -187,7 +190,7 @@ class Pop3Server:
         if not self._closing:
             self._closing = True
             if self._body is None:
-                self._output.write(write_err(text, code))
+                self._say_err(text, code)
 
     def give_up(self, text: str, code: ResponseCode | None = None) -> None:
         """Answer the pending command, whatever has become of it, with an error; an unfinished body ends the session:
@@ -258,10 +261,10 @@ class Pop3Server:
         self._errors += 1
         self._active = True
         if self._errors > self._limits.errors or self._unknown > self._limits.unknown_before_login:
-            self._output.write(write_err("Too many errors"))
+            self._say_err("Too many errors")
             self._closing = True
         else:
-            self._output.write(write_err(text))
+            self._say_err(text)
 
     def _take_response(self, line: bytes) -> AuthResponse:
         self._responding = False
@@ -274,6 +277,12 @@ class Pop3Server:
 
     # --- output
 
+    def _say_ok(self, text: str) -> None:
+        self._output.write(write_ok(translate(text, self.language)))
+
+    def _say_err(self, text: str, code: ResponseCode | None = None) -> None:
+        self._output.write(write_err(translate(text, self.language), code))
+
     def _finish(self) -> None:
         if self._pending is None or self._body is not None:
             raise LocalProtocolError("no command waits for a reply")
@@ -281,29 +290,29 @@ class Pop3Server:
 
     def _send_ok(self, reply: Ok) -> None:
         self._finish()
-        self._output.write(write_ok(reply.text))
+        self._say_ok(reply.text)
 
     def _send_logged_in(self, reply: LoggedIn) -> None:
         self._finish()
         self.state = State.TRANSACTION
         self._errors = 0
-        self._output.write(write_ok(reply.text))
+        self._say_ok(reply.text)
 
     def _send_goodbye(self, reply: Goodbye) -> None:
         self._finish()
         self._closing = True
-        self._output.write(write_ok(reply.text))
+        self._say_ok(reply.text)
 
     def _send_err(self, reply: Err) -> None:
         self._finish()
         self._responding = False
         self._closing = self._closing or reply.close
-        self._output.write(write_err(reply.text, reply.code))
+        self._say_err(reply.text, reply.code)
 
     def _send_begin_tls(self, reply: BeginTls) -> None:
         if not isinstance(self._pending, Stls):
             raise LocalProtocolError("no STLS is pending")
-        self._output.write(write_ok(reply.text))
+        self._say_ok(reply.text)
 
     def _send_continue(self, reply: Continue) -> None:
         if not isinstance(self._pending, Auth) or self._responding:
@@ -315,13 +324,14 @@ class Pop3Server:
         if self._pending is None or SPECS[type(self._pending)].shape(self._pending) is not Shape.LISTING:
             raise LocalProtocolError("the command has no listing")
         self._finish()
-        self._output.write(write_ok(reply.text) + reply.octets + b".\r\n")
+        self._say_ok(reply.text)
+        self._output.write(reply.octets + b".\r\n")
 
     def _send_body_begin(self, reply: BodyBegin) -> None:
         if self._pending is None or SPECS[type(self._pending)].shape(self._pending) is Shape.LINE:
             raise LocalProtocolError("the command has no multi-line reply")
         self._body = BodyWriter()
-        self._output.write(write_ok(reply.text))
+        self._say_ok(reply.text)
 
     def _send_body_chunk(self, reply: BodyChunk) -> None:
         if self._body is None:
