@@ -11,38 +11,11 @@ import pytest
 from postroom.model.errors import AuthenticationFailed, TooManyAttempts, Unavailable
 from postroom.session.attempts import AttemptLimits, Attempts
 from postroom.session.authentication import Authenticator, EncryptionRequired, MechanismUnknown
-from postroom.session.bearer import INSUFFICIENT, Bearer, TokenRefused
 from postroom.wire.sasl.oauth import BearerClient
 from tests.session.test_authentication import ALICE, BOB, CAROL, Line, Setup, line, run
+from tests.support.identities import FakeTokens
 
 MECHANISMS = ("OAUTHBEARER", "XOAUTH2")
-
-
-class FakeTokens:
-    """Knows tokens by heart."""
-
-    scope = "mail"
-    configuration_url = "https://id.example.org/.well-known/openid-configuration"
-
-    def __init__(self) -> None:
-        self.known = {
-            "alices": ALICE,
-            "Alices": "ALICE@EXAMPLE.org",
-            "bobs": BOB,
-            "carols": CAROL,
-            "nobodys": "x@y",
-        }
-        self.asked = 0
-
-    async def verify(self, token: str) -> Bearer:
-        self.asked += 1
-        if token == "later":
-            raise Unavailable
-        if token == "narrow":
-            raise TokenRefused("the scope is missing", INSUFFICIENT)
-        if token not in self.known:
-            raise TokenRefused("expired")
-        return Bearer(self.known[token], 1e12)
 
 
 class TokenSetup(Setup):

@@ -34,6 +34,7 @@ from postroom.store.engines.memory import MemoryStore
 from postroom.wire.events import Engine
 from postroom.wire.imap.server import ImapServer
 from tests.session.imap.stores import FaultyStore, put, small
+from tests.support.identities import tls_for, tokens_for
 from tests.support.inline import InlineExecutor
 from tests.transcripts.harness import Case, FakeClock, FakeTransport
 from tests.transcripts.pop3_scene import TLS
@@ -75,7 +76,9 @@ class ImapScene:
         self._connections = OneConnection()
         self._services = ImapServices(
             store=self.store,
-            authenticator=Authenticator(directory, self.executor, Attempts(limits)),
+            authenticator=Authenticator(
+                directory, self.executor, Attempts(limits), tokens=tokens_for(case.needs)
+            ),
             clock=lambda: (NOON + int(clock.now) - 1_000, 60),
             message_limit=1_000 if "limit-1000" in case.needs else 100_000,
             connections=self._connections if "one-connection" in case.needs else NoLimit(),
@@ -108,7 +111,7 @@ class ImapScene:
     def open(self, transport: FakeTransport) -> tuple[Engine[Any], Session]:
         needs = self._case.needs
         in_clear = needs & {"clear", "clear-allowed", "starttls"}
-        transport.tls = None if in_clear else TLS
+        transport.tls = None if in_clear else tls_for(needs, TLS)
         transport.cleartext_auth_allowed = "clear-allowed" in needs
         engine = ImapServer(
             tls=not in_clear, starttls="starttls" in needs, append_limit=self._services.message_limit

@@ -33,6 +33,7 @@ from postroom.store.directory import Directory, NewAccount, PasswordScheme
 from postroom.wire.events import Engine
 from postroom.wire.smtp.events import Limits
 from tests.session.smtp.stores import FaultyStore, as_store
+from tests.support.identities import tls_for, tokens_for
 from tests.support.inline import InlineExecutor
 from tests.transcripts.harness import Case, FakeClock, FakeTransport
 
@@ -86,7 +87,10 @@ class SmtpScene:
         profile = case.header.get("profile", [case.path.parent.name])[0]
         self._session = SESSIONS[profile]
         authenticator = Authenticator(
-            directory, self.executor, Attempts(AttemptLimits(exempt=("192.0.2.0/24",)))
+            directory,
+            self.executor,
+            Attempts(AttemptLimits(exempt=("192.0.2.0/24",))),
+            tokens=tokens_for(case.needs),
         )
         settings: dict[str, Any] = {}
         limits: dict[str, Any] = {}
@@ -128,7 +132,7 @@ class SmtpScene:
         return account
 
     def open(self, transport: FakeTransport) -> tuple[Engine[Any], Session]:
-        transport.tls = TLS if "tls" in self._case.needs else None
+        transport.tls = tls_for(self._case.needs, TLS) if "tls" in self._case.needs else None
         transport.cleartext_auth_allowed = "clear-allowed" in self._case.needs
         session = self._session(self.service, transport)
         return session.engine, session
