@@ -15,8 +15,9 @@ from postroom.config.settings import Settings
 
 
 def check_files(settings: Settings, data: DataDir) -> None:
-    """Load certificates, clients' authorities and what introspection needs, as workers will. Raises CertificateUnusable."""
-    tls, oauth = settings.tls, settings.authentication.oauth
+    """Load certificates, clients' authorities, what introspection and Kerberos need, as workers will. Raises
+    CertificateUnusable."""
+    tls, oauth, kerberos = settings.tls, settings.authentication.oauth, settings.authentication.kerberos
     certificate, key = tls.certificate or data.certificate, tls.key or data.key
     what = f"tls.certificate {certificate} with tls.key {key}"
     try:
@@ -30,6 +31,12 @@ def check_files(settings: Settings, data: DataDir) -> None:
 
             what = "a file of authentication.oauth"
             Tokens(oauth, time.time)
+        if kerberos.keytab is not None:
+            from postroom.app.kerberos import Tickets
+
+            what = f"authentication.kerberos.keytab {kerberos.keytab}"
+            kerberos.keytab.open("rb").close()
+            Tickets(kerberos, settings.hostname, time.time)
     except (OSError, ValueError, ssl.SSLError) as error:
         raise CertificateUnusable(f"{what} cannot be used: {_why(error)}") from error
 
