@@ -78,6 +78,9 @@ class Service:
         self.stopping: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
         self.now = loop.time
+        networks = settings.cleartext_networks
+        # Sessions ask several times; only addresses are hashed.
+        self._in_clear = lru_cache(4096)(lambda address: _is_in(address, networks))
 
     @property
     def protocol(self) -> str:
@@ -104,8 +107,7 @@ class Service:
 
     def cleartext_auth_allowed(self, peer: Peer) -> bool:
         """Whether the peer's network was named for authentication in clear on this listener."""
-        networks = self._settings.cleartext_networks
-        return bool(networks) and _is_in(peer.address, networks)
+        return bool(self._settings.cleartext_networks) and self._in_clear(peer.address)
 
     def opened(self, connection: Connection) -> bool:
         """Count a connection in; False when it is over a limit (the refusal has then been written)."""
@@ -161,9 +163,8 @@ class Service:
             connection.abort()
 
 
-@lru_cache(4096)
 def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
-    """Whether an address, in text form, is in one of the networks. Sessions ask several times."""
+    """Whether an address, in text form, is in one of the networks."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

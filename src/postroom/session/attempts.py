@@ -88,7 +88,9 @@ class Attempts:
 
     def __init__(self, limits: AttemptLimits | None = None) -> None:
         self.limits = limits = limits or AttemptLimits()
-        self._exempt = tuple(ipaddress.ip_network(text) for text in limits.exempt)
+        exempt = tuple(ipaddress.ip_network(text) for text in limits.exempt)
+        # The /24 or /64 an address is in; None for an exempt one and for what is no address (a unix socket).
+        self._network_of = lru_cache(4096)(lambda address: _network_of(address, exempt))
         self._address = Failures(limits.address, limits.capacity)
         self._network = Failures(limits.network, limits.capacity)
         self._user = Failures(limits.user, limits.capacity)
@@ -155,12 +157,7 @@ class Attempts:
         seen.append(digest)
         return False
 
-    def _network_of(self, address: str) -> str | None:
-        """The /24 or /64 an address is in; None for an exempt one and for what is no address (a unix socket)."""
-        return _network_of(address, self._exempt)
 
-
-@lru_cache(4096)
 def _network_of(
     address: str, exempt: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 ) -> str | None:

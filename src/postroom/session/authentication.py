@@ -12,7 +12,7 @@ It must not know: the protocols that carry an exchange, how passwords are stored
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -535,7 +535,10 @@ class Authenticator:
         peer = transport.peer
         parts = (mechanism, login, peer.local_address, str(peer.local_port), password)
         encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-        return hmac.digest(self._key, b"".join(b"%d:%b" % (len(part), part) for part in encoded), "sha256")
+        # Keyed BLAKE2b: a tenth of what OpenSSL's HMAC costs for so little.
+        return hashlib.blake2b(
+            b"".join([b"%d:%b" % (len(part), part) for part in encoded]), digest_size=32, key=self._key
+        ).digest()
 
     @asynccontextmanager
     async def _turn(self, key: tuple[str, str]) -> AsyncIterator[None]:

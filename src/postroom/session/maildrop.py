@@ -63,9 +63,10 @@ class Maildrop:
                 for batch in self._store.fetch(
                     self._account.id, self.inbox.id, wanted, (Column.UID, Column.SIZE)
                 ):
+                    if uids:
+                        await Turn()
                     uids.extend([row[0] for row in batch])
                     sizes.extend([row[1] for row in batch])
-                    await Turn()
             except NoSuchMailbox:
                 pass  # another session has removed INBOX, and all its messages with it
             else:

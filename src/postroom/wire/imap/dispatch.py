@@ -75,7 +75,7 @@ def look_up(octets: bytes, state: State, *, login_disabled: bool) -> Found | Ref
         if _HTTP.match(octets):
             return Refusal(None, Kind.BYE, "This is not an HTTP server", hang_up=True)
         return Refusal(tag, Kind.BAD, "Unknown command")
-    if not spec.states & state:
+    if not int.__and__(spec.states, state):  # IntFlag's own & makes a member: 20 times the cost
         return Refusal(tag, Kind.BAD, "Command not allowed in this state")
     if login_disabled and spec.command in {Login, Authenticate}:
         return Refusal(tag, Kind.NO, "Start TLS first", Word.PRIVACYREQUIRED)

@@ -102,6 +102,14 @@ class _Phase(Enum):
     DISCARD = auto()
     TLS = auto()
 
+    __hash__ = object.__hash__
+
+
+# Sets made once, of members that hash by identity: made anew for each command they were a tenth of a NOOP.
+_NO_REPLY: Final = frozenset({_Phase.COMMAND, _Phase.IDLING, _Phase.CHALLENGED, _Phase.TLS, _Phase.DISCARD})
+_CLIENT_MOVES: Final = frozenset({_Phase.IDLING, _Phase.CHALLENGED, _Phase.TLS})
+_APPENDING: Final = frozenset({_Phase.APPEND_DECISION, _Phase.APPEND_STREAM})
+
 
 class ImapServer:
     """One connection, server side. See ``postroom.wire.events.Engine`` for the verbs."""
@@ -187,7 +195,7 @@ class ImapServer:
     def current_tag(self) -> bytes | None:
         """The tag of the command that waits for our Tagged response; None without one, and while the client must move first
         (IDLE, a challenge, the TLS handshake)."""
-        if self._phase in {_Phase.COMMAND, _Phase.IDLING, _Phase.CHALLENGED, _Phase.TLS, _Phase.DISCARD}:
+        if self._phase in _NO_REPLY:
             return None
         return self._tag
 
@@ -527,9 +535,9 @@ class ImapServer:
     def _send_tagged(self, response: Tagged) -> None:
         if response.tag != self._tag or not self._tag:
             raise LocalProtocolError("no command with this tag waits for its response")
-        if self._phase in {_Phase.IDLING, _Phase.CHALLENGED, _Phase.TLS}:
+        if self._phase in _CLIENT_MOVES:
             raise LocalProtocolError("the client must move first")
-        if self._phase in {_Phase.APPEND_DECISION, _Phase.APPEND_STREAM} and response.kind is Kind.OK:
+        if self._phase in _APPENDING and response.kind is Kind.OK:
             raise LocalProtocolError("APPEND is not complete")
         self.output.write(write_response(response))
         phase, command = self._phase, self._command

@@ -16,6 +16,8 @@ class SectionText(Enum):
     TEXT = "TEXT"
     MIME = "MIME"
 
+    __hash__ = object.__hash__
+
 
 @dataclass(slots=True, frozen=True)
 class Section:
