@@ -25,7 +25,8 @@ from tests.support.live import DOMAIN
 
 from bench.crowd import serving
 from bench.server import proportional_size
-from bench.tlsclient import Measurement, TlsClient
+from bench.table import heading, insert
+from bench.tlsclient import Measurement, TlsClient, as_table
 
 MESSAGE: Final = (
     b"From: a@example.test\r\nTo: b@example.test\r\nSubject: news\r\n\r\n" + b"A line of text.\r\n" * 60
@@ -150,6 +151,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=("memory", "shared", "accounts"))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path, help="put a table into this page")
     chosen = parser.parse_args()
     found: list[Measurement] = []
     with tempfile.TemporaryDirectory(prefix="postroom-idle-client-") as folder:
@@ -171,6 +173,10 @@ def main() -> int:
                 print(found[-1], file=sys.stderr)
     for each in found:
         print(f"{each.name}: {each.value:.2f} {each.unit} {json.dumps(each.details)}")
+    if chosen.markdown is not None:
+        page = chosen.markdown.read_text() if chosen.markdown.exists() else ""
+        text = as_table(found, heading((), chosen.rounds))
+        chosen.markdown.write_text(insert(page, text, "idle sessions"))
     if chosen.json is not None:
         chosen.json.write_text(json.dumps([asdict(each) for each in found], indent=2) + "\n")
     return 0

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.server import Server, free_ports
-from bench.tlsclient import Measurement, TlsClient
+from bench.table import heading, insert
+from bench.tlsclient import Measurement, TlsClient, as_table
 
 SERVERS: Final = ("openssl", "postroom", "uvloop")
 SMALL: Final = 64
@@ -167,6 +168,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path, help="put a table into this page")
     chosen = parser.parse_args(words)
     with tempfile.TemporaryDirectory(prefix="postroom-tls-") as name:
         begun = time.monotonic()
@@ -176,6 +178,10 @@ def main(words: Sequence[str]) -> int:
         print(f"{time.monotonic() - begun:.0f} s", file=sys.stderr)
     for each in found:
         print(f"{each.name}: {each.value:.1f} {each.unit}\n  {json.dumps(each.details)}")
+    if chosen.markdown is not None:
+        page = chosen.markdown.read_text() if chosen.markdown.exists() else ""
+        text = as_table(found, heading((), chosen.rounds))
+        chosen.markdown.write_text(insert(page, text, "TLS"))
     if chosen.json is not None:
         chosen.json.write_text(json.dumps([asdict(each) for each in found], indent=2) + "\n")
     return 0

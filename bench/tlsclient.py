@@ -40,6 +40,21 @@ class Measurement:
     details: dict[str, Any]
 
 
+def as_table(found: Sequence[Measurement], title: str) -> str:
+    """As a page's table, with those details that are numbers."""
+    lines = [f"Measured: {title}.\n", "| work | figure | details |", "|---|---:|---|"]
+    for each in found:
+        numbers: dict[str, float] = {}
+        for key, value in each.details.items():
+            told_of = value if isinstance(value, dict) else {"": value}
+            for name, number in told_of.items():
+                if isinstance(number, int | float):
+                    numbers[f"{key} {name}".replace("_", " ").strip()] = number
+        told = ", ".join(f"{name} {number:g}" for name, number in numbers.items())
+        lines.append(f"| {each.name} | {each.value:,.2f} {each.unit} | {told} |")
+    return "\n".join(lines) + "\n"
+
+
 class TlsClient:
     """The compiled client."""
 

@@ -6,6 +6,7 @@ import pytest
 from bench.rows import Bench, Figure, Row
 from bench.server import Server
 from bench.table import Result, as_json, insert, markdown
+from bench.tlsclient import Measurement, as_table
 
 BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 
@@ -87,3 +88,14 @@ def test_json_holds_every_round() -> None:
         "postroom": [{"value": 4, "cpu_ms": 0.4}, {"value": 6, "cpu_ms": 0.6}],
         "Cyrus": [{"value": 2, "cpu_ms": 0.2}, {"value": 2, "cpu_ms": 0.2}],
     }
+
+
+def test_measurements_as_a_table() -> None:
+    found = [
+        Measurement("work", 1234.5, "us", {"ratio": {"openssl": 0.86}, "rounds_s": [1, 2], "idle_kib": 22})
+    ]
+    assert as_table(found, "today").splitlines()[2:] == [
+        "| work | figure | details |",
+        "|---|---:|---|",
+        "| work | 1,234.50 us | ratio openssl 0.86, idle kib 22 |",
+    ]
