@@ -28,7 +28,7 @@ from tests.support.kdc import REALM, Kdc, need_gssapi
 from tests.support.kpop import request_in, token_of_reply
 from tests.support.live import DOMAIN, PASSWORD, LiveServer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("kerberos")]  # one KDC, one server
 
 ANNA = f"anna@{DOMAIN}"
 
@@ -165,7 +165,7 @@ def test_imap_refuses(scene: Scene, service: str, user: str, authzid: str) -> No
 def test_imap_refuses_a_replayed_token(scene: Scene) -> None:
     token = scene.initiator("imap").step(b"")
     with imaplib.IMAP4_SSL("localhost", scene.server.port("imaps"), ssl_context=scene.context()) as imap:
-        for expected in ("GSSAPI token expected here: bad answer", "replay"):
+        for rounds in (2, 1):  # at first the token is good and what follows is not; then it is a replay
             sent: list[bytes] = []
 
             def answer(_challenge: bytes, sent: list[bytes] = sent) -> bytes:
@@ -174,7 +174,7 @@ def test_imap_refuses_a_replayed_token(scene: Scene) -> None:
 
             with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
                 imap.authenticate("GSSAPI", answer)
-            assert len(sent) == (1 if expected == "replay" else 2)
+            assert len(sent) == rounds
 
 
 def test_pop3(scene: Scene, mail: None) -> None:
@@ -371,9 +371,9 @@ def test_a_ticket_for_another_service(scene: Scene, kpop: Kpop) -> None:
 
 
 def test_an_expired_ticket(scene: Scene, kpop: Kpop) -> None:
-    initiator = Initiator("pop", "localhost", scene.cache("anna", "-l", "2s"))
+    initiator = Initiator("pop", "localhost", scene.cache("anna", "-l", "5s"))
     request = request_in(initiator.step(b""))
-    time.sleep(4.5)
+    time.sleep(7.5)
     assert bytes.fromhex("a603020120") in kpop.begin(request)  # KRB_AP_ERR_TKT_EXPIRED
     assert kpop.wire.read() == b""
 
