@@ -93,6 +93,9 @@ class ScriptedConnection:
             raise Unavailable(private="time-out")
         return self._waiting.pop(0) or b""
 
+    async def receive_within(self, seconds: float) -> bytes | None:
+        return await self.receive() if self._waiting else None
+
     async def send(self, chunks: list[Chunk]) -> None:
         sent = b"".join(chunk for chunk in chunks if isinstance(chunk, bytes))
         self.said.append(sent)

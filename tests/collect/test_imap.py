@@ -160,3 +160,71 @@ async def test_without_uidplus_nothing_of_others_is_expunged() -> None:
     await mailbox.delete(RemoteMessage("7.5", 5, 10))
     await mailbox.close()
     assert connection.finished
+
+
+IDLING = [GREETING, CAPABLE, (AUTH[0], b"A2 OK [CAPABILITY IMAP4rev1 UIDPLUS IDLE] in\r\n"), SELECT]
+
+
+async def test_idle_ends_with_new_mail() -> None:
+    mailbox, connection = await opened(
+        *IDLING,
+        (b"A4 FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)\r\n", b"A4 OK\r\n"),
+        (b"A5 UID STORE 5 +FLAGS.SILENT (\\Deleted)\r\n", b"A5 OK\r\n"),
+        (b"A6 UID EXPUNGE 5\r\n", b"* 1 EXPUNGE\r\nA6 OK\r\n"),
+        (b"A7 IDLE\r\n", b"+ idling\r\n* 3 EXISTS\r\n"),
+        (b"DONE\r\n", b"A7 OK\r\n"),
+    )
+    assert mailbox.can_wait
+    await mailbox.listing()
+    await mailbox.delete(RemoteMessage("7.5", 5, 10))
+    assert await mailbox.wait(60), "two were left, now there are three"
+    assert connection.finished
+
+
+async def test_idle_ends_in_time_and_with_other_words() -> None:
+    mailbox, connection = await opened(
+        *IDLING,
+        (b"A4 FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)\r\n", b"A4 OK\r\n"),
+        (b"A5 IDLE\r\n", b"+ idling\r\n"),
+        (b"DONE\r\n", b"A5 OK\r\n"),
+        (b"A6 IDLE\r\n", b"+ idling\r\n* OK still here\r\n"),
+        (b"DONE\r\n", b"A6 OK\r\n"),
+    )
+    await mailbox.listing()
+    assert not await mailbox.wait(60)
+    assert not await mailbox.wait(60)
+    assert connection.finished
+
+
+async def test_mail_that_came_during_a_fetch_needs_no_idle() -> None:
+    mailbox, _ = await opened(
+        *IDLING,
+        (b"A4 FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)\r\n", b"A4 OK\r\n"),
+        (
+            b"A5 UID FETCH 5 (UID BODY.PEEK[HEADER])\r\n",
+            b"* 4 EXISTS\r\n* 1 FETCH (UID 5 BODY[HEADER] {0}\r\n)\r\nA5 OK\r\n",
+        ),
+    )
+    await mailbox.listing()
+    await mailbox.header(RemoteMessage("7.5", 5, 10))
+    assert await mailbox.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"A5 NO\r\n", RemoteRefused),
+        (b"A5 BAD x\r\n", RemoteRefused),
+        (b"+ idling\r\n* BYE\r\n", RemoteProtocolError),
+    ],
+)
+async def test_idle_that_is_refused_or_ends(answer: bytes, error: type[Exception]) -> None:
+    mailbox, _ = await opened(
+        *IDLING,
+        (b"A4 FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)\r\n", b"A4 OK\r\n"),
+        (b"A5 IDLE\r\n", answer),
+        (b"DONE\r\n", None),
+    )
+    await mailbox.listing()
+    with pytest.raises(error):
+        await mailbox.wait(60)

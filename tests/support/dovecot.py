@@ -157,8 +157,17 @@ class Dovecot:
         made.login(f"{user}@{DOMAIN}", PASSWORD)
         return made
 
+    def restart(self) -> None:
+        """End every session and start again, on the same ports."""
+        self._end()
+        self._launch()
+
     def stop(self) -> None:
         """End the master process, which ends the others, and remove the mail."""
+        self._end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -167,7 +176,6 @@ class Dovecot:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
         self._process = None
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self) -> None:
         folder = self.folder
@@ -193,8 +201,11 @@ class Dovecot:
                 **self._ports,
             )
         )
+        self._launch()
+
+    def _launch(self) -> None:
         self._process = subprocess.Popen(
-            [PROGRAM, "-F", "-c", str(folder / "dovecot.conf")],
+            [PROGRAM, "-F", "-c", str(self.folder / "dovecot.conf")],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -37,6 +37,10 @@ _SECURITY = {
 }
 
 
+Stay = Callable[[RemoteMailbox, Report], Awaitable[bool]]
+"""Told what came of a run; waits in the open mailbox and says whether to collect again, in the same session."""
+
+
 @dataclass(slots=True, frozen=True)
 class Outcome:
     """What came of a source; ``error`` is empty, or why the session ended early."""
@@ -53,8 +57,12 @@ async def collect_source(
     *,
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    stay: Stay | None = None,
 ) -> Outcome:
-    """One run. Raises InUse while another one is under way, OSError for what is wrong on this machine."""
+    """One run; with ``stay`` one after the other in the same session, for as long as it says. The outcome is that of the last.
+
+    Raises InUse while another one is under way, OSError for what is wrong on this machine.
+    """
     assert source.password_file is not None
     password = source.password_file.read_text().split("\n", 1)[0]
     with _alone(data, source), Ledger(data.journals / "collected.sqlite") as ledger:
@@ -64,7 +72,11 @@ async def collect_source(
             largest=source.largest,
             filters=tuple(_filter(each) for each in source.leave_out),
         )
-        collector = Collector(source.name, account, store, ledger, wishes, clock=time.time, progress=progress)
+
+        def fresh() -> Collector:
+            return Collector(source.name, account, store, ledger, wishes, clock=time.time, progress=progress)
+
+        collector = fresh()
         try:
             await collector.settle()
             remote = await _open(
@@ -72,6 +84,9 @@ async def collect_source(
             )
             try:
                 await collector.collect(remote, dry_run=dry_run)
+                while stay is not None and await stay(remote, collector.report):
+                    collector = fresh()
+                    await collector.collect(remote, dry_run=dry_run)
             except BaseException:
                 await remote.abandon()
                 raise

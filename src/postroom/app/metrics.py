@@ -52,6 +52,18 @@ class ServiceMetrics:
             multiprocess_mode="livemax",
         )
 
+        self._collections = Counter(
+            "postroom_collections", "Runs of collecting from other servers", ["result"]
+        )
+        self._collected = Counter("postroom_collected_messages", "Messages collected from other servers")
+        self._collected_octets = Counter("postroom_collected_octets", "Octets collected from other servers")
+
+    def collected(self, messages: int, octets: int, result: str) -> None:
+        """A source was collected from; ``result`` is ok, problems or failed."""
+        self._collections.labels(result).inc()
+        self._collected.inc(messages)
+        self._collected_octets.inc(octets)
+
     def opened(self, protocol: str) -> None:
         """A connection was accepted."""
         accepted, now_open = self._of(protocol)

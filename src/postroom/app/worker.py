@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from postroom.app.certificates import Certificates
+from postroom.app.collecting_service import CollectingService
 from postroom.app.metrics import ServiceMetrics
 from postroom.app.process import new_event_loop, tune_allocator
 from postroom.app.services import Services
@@ -92,12 +93,18 @@ class Worker:
             for bound in self._bound:
                 await services.listen(bound.listener, bound.for_worker(self._number))
             ticker = self._loop.create_task(self._tick(services, storage, certificates))
+            collecting = CollectingService(
+                settings, data, storage.store, storage.directory, services.provisioner, metrics
+            )
+            if self._number == 0:
+                collecting.start()
             ready()
             try:
                 await self._stop.wait()
                 await self._leave(services)
             finally:
                 ticker.cancel()
+                await collecting.close()
                 await services.close()
         finally:
             await storage.close()

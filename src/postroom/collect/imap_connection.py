@@ -17,7 +17,7 @@ from postroom.model.errors import Unavailable
 from postroom.wire.errors import ParseError, RemoteProtocolError
 from postroom.wire.events import Sentinel
 from postroom.wire.imap.client import ImapClient
-from postroom.wire.imap.commands import Authenticate, Capability, Command, Logout, StartTls
+from postroom.wire.imap.commands import Authenticate, Capability, Command, Idle, Logout, StartTls
 from postroom.wire.imap.commands import Login as LoginCommand
 from postroom.wire.imap.parse import challenge_of
 from postroom.wire.imap.responses import ClientEvent, Code, Continue, Kind, Tagged, Untagged
@@ -65,6 +65,37 @@ class ImapConnection:
     async def demand(self, command: Command) -> Answer:
         """Send a command and take what it answers. Raises RemoteRefused for NO and BAD, Unavailable, RemoteProtocolError."""
         return await self._demand(command)
+
+    async def idle(self, seconds: float) -> Answer:
+        """IDLE (RFC 2177) until the server says something, or for this time; the answer is what it said. Raises like
+        ``demand``."""
+        tag = self._client.send(Idle())
+        events: list[ClientEvent] = []
+        idling = ended = False
+        while True:
+            if self._client.output_size:
+                await self._connection.send(self._client.data_to_send())
+            event = self._client.next_event()
+            if isinstance(event, Continue):
+                idling = True
+            elif isinstance(event, Tagged) and event.tag == tag:
+                return self._good(event, events, "IDLE")
+            elif not isinstance(event, Sentinel):
+                events.append(event)
+            else:
+                if idling and events and not ended:
+                    ended = True
+                    self._client.done()
+                    continue
+                waiting = idling and not ended
+                octets = await (
+                    self._connection.receive_within(seconds) if waiting else self._connection.receive()
+                )
+                if octets is None:
+                    ended = True
+                    self._client.done()
+                    continue
+                self._take(octets)
 
     async def log_out(self) -> None:
         """Take leave and close."""
@@ -135,12 +166,14 @@ class ImapConnection:
                 first = False
             elif not isinstance(event, Tagged) or event.tag != tag:
                 events.append(event)
-            elif event.kind is not Kind.OK:
-                raise RemoteRefused(
-                    private=f"{type(command).__name__.upper()}: {event.kind.name} {event.text}"
-                )
             else:
-                return Answer(events, event.code)
+                return self._good(event, events, type(command).__name__.upper())
+
+    @staticmethod
+    def _good(tagged: Tagged, events: list[ClientEvent], name: str) -> Answer:
+        if tagged.kind is not Kind.OK:
+            raise RemoteRefused(private=f"{name}: {tagged.kind.name} {tagged.text}")
+        return Answer(events, tagged.code)
 
     def _answer(self, event: Continue, mechanism: ClientMechanism, *, first: bool) -> bytes:
         try:
@@ -160,10 +193,12 @@ class ImapConnection:
             event = self._client.next_event()
             if not isinstance(event, Sentinel):
                 return event
-            octets = await self._connection.receive()
-            self._client.receive_data(octets)
-            if not octets:
-                raise RemoteProtocolError("IMAP: the connection has ended")
+            self._take(await self._connection.receive())
+
+    def _take(self, octets: bytes) -> None:
+        self._client.receive_data(octets)
+        if not octets:
+            raise RemoteProtocolError("IMAP: the connection has ended")
 
 
 def _said(event: ClientEvent) -> str:

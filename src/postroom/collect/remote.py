@@ -70,6 +70,9 @@ class Connection(Protocol):
     async def receive(self) -> bytes:
         """The next octets, ``b""`` at the end. Raises Unavailable."""
 
+    async def receive_within(self, seconds: float) -> bytes | None:
+        """The same; None when nothing came in this time. Raises Unavailable."""
+
     async def send(self, chunks: list[Chunk]) -> None:
         """Send an engine's output. Raises Unavailable."""
 

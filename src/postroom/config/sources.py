@@ -77,7 +77,8 @@ class Source:
     )
     interval: int = setting(
         0,
-        "How often a running server collects. 0: only the command does.",
+        "How often a running server collects. 0: only the command does. By IMAP the session stays open in between, and new "
+        "mail is fetched as soon as the other server tells of it (IDLE).",
         unit=Unit.SECONDS,
         minimum=0,
         maximum=30 * 86_400,

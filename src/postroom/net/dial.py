@@ -74,20 +74,32 @@ class ClientConnection(asyncio.Protocol):
 
     async def receive(self) -> bytes:
         """The next octets, ``b""`` at the end. Raises Unavailable on errors and time-outs."""
+        octets = await self.receive_within(self._patience)
+        if octets is None:
+            raise Unavailable(private=f"receiving from {self._host}: time-out")
+        return octets
+
+    async def receive_within(self, seconds: float) -> bytes | None:
+        """The next octets, ``b""`` at the end, None when the peer has been silent for this time. Raises Unavailable."""
         try:
-            async with asyncio.timeout(self._patience):
-                while True:
-                    if self._tls is not None and self._tls.closed:
-                        return b""
-                    octets = await self._take()
-                    if self._tls is None or not octets:
-                        return octets
-                    plain = self._tls.receive(octets)
-                    self._write(self._tls.to_send())
-                    if plain:
-                        return plain
-        except (OSError, TimeoutError) as error:
+            async with asyncio.timeout(seconds):
+                return await self._next()
+        except TimeoutError:
+            return None
+        except OSError as error:
             raise Unavailable(private=f"receiving from {self._host}: {_why(error)}") from error
+
+    async def _next(self) -> bytes:
+        while True:
+            if self._tls is not None and self._tls.closed:
+                return b""
+            octets = await self._take()
+            if self._tls is None or not octets:
+                return octets
+            plain = self._tls.receive(octets)
+            self._write(self._tls.to_send())
+            if plain:
+                return plain
 
     async def send(self, chunks: list[Chunk]) -> None:
         """Send an engine's output. Raises Unavailable."""
