@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from postroom.app.offline import open_offline
-from postroom.app.pop3 import LoginFiles, policy_of, rules_of
+from postroom.app.pop3 import LoginFiles, MeasureFiles, policy_of, rules_of
 from postroom.app.retention import DAY, Ledger, Retention
 from postroom.app.upkeep import Upkeep
 from postroom.config.paths import DataDir
@@ -17,9 +17,10 @@ from postroom.config.pop3 import Pop3, Pop3Account
 from postroom.config.settings import Settings
 from postroom.model.account import Account
 from postroom.model.errors import Unavailable
-from postroom.model.ids import AccountId, ShardId
+from postroom.model.ids import AccountId, ShardId, UidValidity
 from postroom.model.uidset import UidSet
 from postroom.session.pop3.policy import LoginsHere, Policy, Rules, Terms, TooSoon
+from postroom.session.pop3.surrogates import Measure
 from postroom.store.engines.memory import MemoryStore
 from tests.session.pop3.stores import FaultyStore, fill, fresh_store
 
@@ -182,3 +183,16 @@ def test_login_times_that_cannot_be_kept(tmp_path: Path) -> None:
     here = LoginsHere()
     here.note(ANNA.id, 7.0)
     assert here.last(ANNA.id) == 7.0
+
+
+def test_measures_are_kept_for_one_uid_validity(tmp_path: Path) -> None:
+    files = MeasureFiles(tmp_path / "sizes")
+    assert files.load(ANNA.id, UidValidity(7)) == Measure()
+    files.save(ANNA.id, UidValidity(7), Measure(12, {3: 400}))
+    assert MeasureFiles(tmp_path / "sizes").load(ANNA.id, UidValidity(7)) == Measure(12, {3: 400})
+    assert files.load(ANNA.id, UidValidity(8)) == Measure()
+    assert files.load(BERT.id, UidValidity(7)) == Measure()
+    (tmp_path / "sizes" / "1").write_bytes(b"damaged")
+    assert files.load(ANNA.id, UidValidity(7)) == Measure()
+    (tmp_path / "file").write_bytes(b"")
+    MeasureFiles(tmp_path / "file").save(ANNA.id, UidValidity(7), Measure())

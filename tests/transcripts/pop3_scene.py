@@ -7,6 +7,7 @@ bob@example.org with the password "correct horse battery", carol@example.org wit
     mail 3              that many small messages for alice
     message text        one message, with Python's escapes
     large 300000        one message of about so many octets, lines beginning with dots among them
+    header 2000000      one message with a header of about so many octets, UTF-8 in it
     terms 60 30         LOGIN-DELAY in seconds and EXPIRE in days (``never``) for everybody
     terms-of alice@example.org 10 0   the same for one account
 
@@ -72,6 +73,8 @@ def given_messages(case: Case) -> list[bytes]:
             case "large":
                 line_ = b".dot\r\n..two\r\n" + b"x" * 76 + b"\r\n"
                 messages.append(b"Subject: large\r\n\r\n" + line_ * (int(rest) // len(line_)))
+            case "header":
+                messages.append("Subject: é".encode() + b"\r\n x" * (int(rest) // 4) + b"\r\n\r\nx\r\n")
             case "terms" | "terms-of":
                 pass
             case _:

@@ -12,13 +12,23 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
 
 from postroom.config.paths import DataDir
 from postroom.config.pop3 import Pop3
 from postroom.config.settings import Settings
 from postroom.model.errors import Unavailable
-from postroom.model.ids import AccountId
+from postroom.model.ids import AccountId, UidValidity
 from postroom.session.pop3.policy import Policy, Rules, Terms
+from postroom.session.pop3.surrogates import Measure
+
+_log = structlog.get_logger("postroom.pop3")
+
+_MEASURE_VERSION: Final = 1
+"""Rises when mime.downgrade gives other sizes."""
 
 
 def policy_of(settings: Pop3) -> Policy:
@@ -36,7 +46,53 @@ def policy_of(settings: Pop3) -> Policy:
 
 def rules_of(settings: Settings) -> Rules:
     """The policy with the times of logins in the data directory."""
-    return Rules(policy_of(settings.pop3), LoginFiles(DataDir(settings.data_dir).pop3_logins), time.time)
+    data = DataDir(settings.data_dir)
+    return Rules(
+        policy_of(settings.pop3),
+        LoginFiles(data.pop3_logins),
+        time.time,
+        str(settings.pop3.language),
+        MeasureFiles(data.pop3_sizes),
+    )
+
+
+class MeasureFiles:
+    """Implements ``session.pop3.surrogates.Measures``: what was found out about maildrops, a file for each account."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def load(self, account: AccountId, uid_validity: UidValidity) -> Measure:
+        """What was saved for this UIDVALIDITY, or an empty one."""
+        try:
+            kept = msgspec.msgpack.decode(self._file(account).read_bytes(), type=_Kept)
+        except (OSError, msgspec.MsgspecError):
+            return Measure()
+        if (kept.version, kept.uid_validity) != (_MEASURE_VERSION, uid_validity):
+            return Measure()
+        return Measure(kept.below, kept.sizes)
+
+    def save(self, account: AccountId, uid_validity: UidValidity, measure: Measure) -> None:
+        """Keep it; never raises."""
+        kept = _Kept(_MEASURE_VERSION, uid_validity, measure.below, measure.sizes)
+        file = self._file(account)
+        fresh = file.with_suffix(".new")
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            fresh.write_bytes(msgspec.msgpack.encode(kept))
+            fresh.replace(file)
+        except OSError as error:
+            _log.warning("sizes of messages cannot be kept", reason=str(error))
+
+    def _file(self, account: AccountId) -> Path:
+        return self._directory / str(int(account))
+
+
+class _Kept(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+    uid_validity: int
+    below: int
+    sizes: dict[int, int]
 
 
 def _days(days: int) -> int | None:

@@ -125,6 +125,11 @@ class DataDir:
         return self.root / "pop3-logins"
 
     @property
+    def pop3_sizes(self) -> Path:
+        """A file for each account with what POP3 found out about its messages; it may be removed at any time."""
+        return self.root / "pop3-sizes"
+
+    @property
     def retention(self) -> Path:
         """What was in INBOX when, for accounts whose messages expire."""
         return self.root / "retention.sqlite"

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from postroom.config.spec import Unit, setting
 
 _DAY: Final = 86_400
 _NEVER: Final = -1
+
+
+class Pop3Language(StrEnum):
+    """Languages of reply texts."""
+
+    ENGLISH = "en"
+    FRENCH = "fr"
+    GERMAN = "de"
+    SPANISH = "es"
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -41,5 +51,8 @@ class Pop3:
         "removed, read or not. 0: QUIT removes what RETR has sent, nothing else goes. -1: they stay for ever.",
         minimum=_NEVER,
         maximum=36_500,
+    )
+    language: Pop3Language = setting(
+        Pop3Language.ENGLISH, "The language of reply texts until a client asks for another one (LANG)."
     )
     accounts: tuple[Pop3Account, ...] = ()

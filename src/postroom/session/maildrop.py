@@ -109,6 +109,13 @@ class Maildrop:
         self.count -= 1
         self.octets -= self._sizes[index]
 
+    def resize(self, number: int, size: int) -> None:
+        """Another size counts for a message that was read: what is sent is not what is stored."""
+        index = number - 1
+        if index not in self._deleted:
+            self.octets += size - self._sizes[index]
+        self._sizes[index] = size
+
     async def marked(self) -> UidSet:
         """UIDs to remove in the UPDATE state."""
         if not self._deleted:

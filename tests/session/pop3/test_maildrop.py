@@ -29,6 +29,7 @@ from postroom.wire.pop3.client import (
     ServerChallenge,
 )
 from postroom.wire.pop3.commands import Auth, Dele, List, Pass, Quit, Retr, Stat, Top, Uidl, User
+from postroom.wire.pop3.international import Utf8
 from postroom.wire.pop3.server import Pop3Server
 from postroom.wire.pop3.spec import Command
 from postroom.wire.sasl.scram import ScramClient
@@ -91,10 +92,10 @@ class Connection:
             self.client.send(command)
         return await self.events()
 
-    async def log_in(self) -> None:
+    async def log_in(self, *before: Command) -> None:
         """USER and PASS."""
         assert isinstance((await self.events())[0], Greeting)
-        answers = await self.ask(User(ALICE), Pass(PASSWORD))
+        answers = await self.ask(*before, User(ALICE), Pass(PASSWORD))
         assert all(isinstance(answer, Response) and answer.ok for answer in answers), answers
 
 
@@ -141,7 +142,7 @@ async def test_real_messages_come_out_byte_for_byte(directory: Directory) -> Non
     octets = [message for _, message in messages()][:1500]
     await fill(server.store, server.alice, octets)
     async with server.connection() as connection:
-        await connection.log_in()
+        await connection.log_in(Utf8())
         [stat, listing] = await connection.ask(Stat(), List())
         assert isinstance(stat, Response)
         assert stat.text == f"{len(octets)} {sum(map(len, octets))}"
@@ -160,12 +161,38 @@ async def test_real_messages_come_out_byte_for_byte(directory: Directory) -> Non
                 ][0]
 
 
+async def test_real_messages_without_utf8_have_the_sizes_that_list_says(directory: Directory) -> None:
+    """RFC 6856 §2.1: no header in UTF-8 is sent as it is; sizes are those of what is sent, in the next session too."""
+    server = Server(directory)
+    octets = [message for _, message in messages()][:1500]
+    await fill(server.store, server.alice, octets)
+    for _ in range(2):
+        async with server.connection() as connection:
+            await connection.log_in()
+            [listing] = await connection.ask(List())
+            assert isinstance(listing, Lines)
+            sizes = [int(line.split()[1]) for line in listing.lines]
+            changed = 0
+            for first in range(0, len(octets), 50):
+                numbers = range(first + 1, min(first + 50, len(octets)) + 1)
+                for number, message in zip(
+                    numbers, bodies(await connection.ask(*(Retr(n) for n in numbers))), strict=True
+                ):
+                    original = octets[number - 1]
+                    unended = bool(original) and not original.endswith(b"\r\n")
+                    assert len(message) == sizes[number - 1] + 2 * unended, messages()[number - 1][0]
+                    changed += sizes[number - 1] != len(original)
+                    if original.isascii():
+                        assert sizes[number - 1] == len(original)
+            assert changed > 0
+
+
 async def test_top_of_real_messages(directory: Directory) -> None:
     server = Server(directory)
     octets = [message for _, message in messages()][:300]
     await fill(server.store, server.alice, octets)
     async with server.connection() as connection:
-        await connection.log_in()
+        await connection.log_in(Utf8())
         tops = bodies(await connection.ask(*(Top(n, 3) for n in range(1, len(octets) + 1))))
     for message, top in zip(octets, tops, strict=True):
         header, empty, body = (b"\r\n" + message).partition(b"\r\n\r\n")

@@ -7,12 +7,14 @@ from typing import Final
 from postroom.model.errors import AuthenticationFailed, Corrupt, InUse, PostroomError, Unavailable
 from postroom.session.authentication import ExchangeCancelled
 from postroom.session.pop3.policy import TooSoon
+from postroom.session.pop3.surrogates import NeedsUtf8
 from postroom.wire.pop3.replies import ResponseCode
 
 CODES: Final[tuple[tuple[type[PostroomError], ResponseCode | None], ...]] = (
     (ExchangeCancelled, None),
     (AuthenticationFailed, ResponseCode.AUTH),
     (InUse, ResponseCode.IN_USE),
+    (NeedsUtf8, ResponseCode.UTF8),
     (TooSoon, ResponseCode.LOGIN_DELAY),
     (Unavailable, ResponseCode.SYS_TEMP),
     (Corrupt, ResponseCode.SYS_PERM),

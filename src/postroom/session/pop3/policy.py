@@ -13,6 +13,7 @@ from typing import Protocol
 
 from postroom.model.errors import PostroomError
 from postroom.model.ids import AccountId
+from postroom.session.pop3.surrogates import Measures, MeasuresHere
 from postroom.wire.pop3.catalogue import DEFAULT
 
 
@@ -97,6 +98,7 @@ class Rules:
     logins: Logins = field(default_factory=LoginsHere)
     clock: Callable[[], float] = lambda: 0.0
     language: str = DEFAULT
+    measures: Measures = field(default_factory=MeasuresHere)
 
     def admit(self, account: AccountId, terms: Terms) -> None:
         """Let a user in who has proved to be there, or raise TooSoon; Unavailable when times cannot be kept."""

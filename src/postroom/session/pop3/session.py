@@ -15,11 +15,13 @@ from typing import Any, Final
 from postroom.model.account import Account
 from postroom.model.errors import AuthenticationFailed, NoSuchMailbox, PostroomError, Unavailable
 from postroom.model.mailbox import INBOX
+from postroom.model.message import Octets
 from postroom.session.authentication import Authenticator
 from postroom.session.maildrop import Maildrop
 from postroom.session.pop3.basics import summary
 from postroom.session.pop3.errors import code_of
 from postroom.session.pop3.policy import Rules, Terms
+from postroom.session.pop3.surrogates import Surrogates
 from postroom.session.pop3.table import HANDLERS
 from postroom.session.transport import Transport
 from postroom.store.api import Lease, MailStore
@@ -60,6 +62,8 @@ class Pop3Session:
         """The user's, after the login."""
         self.utf8 = False
         """UTF8 was asked for."""
+        self.surrogates: Surrogates | None = None
+        """After a login without UTF8."""
         self.language = self._rules.language
         """What LANG * means."""
         self.retrieved: set[int] = set()
@@ -143,8 +147,16 @@ class Pop3Session:
         self._account = account
         self._maildrop = maildrop
         self.terms = terms
+        if not self.utf8:
+            self.surrogates = Surrogates(self.store, account, maildrop, self._rules.measures)
         self.engine.offers = self.offers()
         self.engine.send(LoggedIn(summary(maildrop)))
+
+    async def message(self, number: int) -> Octets:
+        """A message as this session gets it. Raises NoSuchMessage, NeedsUtf8, Corrupt, Unavailable."""
+        if self.surrogates is not None:
+            return await self.surrogates.message(number)
+        return await self.opened()[1].message(number)
 
     async def release(self) -> None:
         """Give the lock back; idempotent."""

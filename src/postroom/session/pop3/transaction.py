@@ -39,10 +39,12 @@ async def list_messages(session: Pop3Session, command: List) -> None:
     """LIST."""
     maildrop = session.opened()[1]
     if command.number is None:
+        if session.surrogates is not None:
+            await session.surrogates.measure()
         lines = await maildrop.scan_lines()
         await send_lines(session, summary(maildrop), lines)
     else:
-        size = await maildrop.size(command.number)
+        size = await (session.surrogates or maildrop).size(command.number)
         session.engine.send(Ok(f"{command.number} {size}"))
 
 
@@ -58,15 +60,14 @@ async def uidl(session: Pop3Session, command: Uidl) -> None:
 
 async def retr(session: Pop3Session, command: Retr) -> None:
     """RETR."""
-    maildrop = session.opened()[1]
-    size = await maildrop.size(command.number)
-    await send_body(session, await maildrop.message(command.number), Phrase("{} octets", size), None)
+    octets = await session.message(command.number)
+    await send_body(session, octets, Phrase("{} octets", octets.size), None)
     session.retrieved.add(command.number)
 
 
 async def top(session: Pop3Session, command: Top) -> None:
     """TOP."""
-    octets = await session.opened()[1].message(command.number)
+    octets = await session.message(command.number)
     await send_body(session, octets, "Top of message follows", TopCutter(command.lines))
 
 
