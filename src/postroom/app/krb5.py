@@ -11,7 +11,7 @@ It must not know: protocols, settings, the event loop. Calls block.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +22,7 @@ from postroom.wire.kpop.messages import GENERIC
 
 _TABLE: Final = -1765328384
 """ERROR_TABLE_BASE_krb5: protocol errors are numbered from here."""
+_LIBRARY: Final = "libkrb5.dylib" if sys.platform == "darwin" else "libkrb5.so.3"
 _MUTUAL_REQUIRED: Final = 0x20000000
 _HOST_SERVICE: Final = 3
 _METHOD: Final = 48
@@ -46,9 +47,8 @@ class Krb5:
     """The library; raises LibraryMissing when it is not there."""
 
     def __init__(self) -> None:
-        name = ctypes.util.find_library("krb5") or "libkrb5.so.3"
         try:
-            self._library = ctypes.CDLL(name)
+            self._library = ctypes.CDLL(_LIBRARY)
             self._library.krb5_get_error_message.restype = ctypes.c_void_p
             self._library.krb5_sname_match  # noqa: B018 - Heimdal has none
         except (OSError, AttributeError) as error:
