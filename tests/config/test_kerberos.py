@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,4 +72,19 @@ def test_a_keytab_that_is_not_there_is_said_before_workers_start(tmp_path: Path)
     data.make()
     ensure_certificate(data.certificate, data.key, "localhost", datetime.now(UTC))
     with pytest.raises(CertificateUnusable, match=r"mail\.keytab"):
+        check_files(settings, data)
+
+
+def test_a_package_that_is_not_there_is_said_before_workers_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "postroom.toml"
+    path.write_text(KERBEROS)
+    (tmp_path / "mail.keytab").write_bytes(b"\5\2")
+    settings = load(path, {})
+    data = DataDir(settings.data_dir)
+    data.make()
+    ensure_certificate(data.certificate, data.key, "localhost", datetime.now(UTC))
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+    with pytest.raises(CertificateUnusable, match=r"needs the extra `kerberos` \(docs/kerberos.md\)"):
         check_files(settings, data)
