@@ -32,6 +32,7 @@ from postroom.session.transport import Session, TlsInfo
 from postroom.store.directory import Directory, NewAccount, PasswordScheme
 from postroom.wire.events import Engine
 from postroom.wire.pop3.server import Pop3Server
+from postroom.wire.pop3.spec import Profile
 from tests.session.pop3.stores import FaultyStore, fill, fresh_store
 from tests.support.identities import tls_for, tokens_for
 from tests.support.inline import InlineExecutor
@@ -133,6 +134,7 @@ class Pop3Scene:
             self._authenticator,
             stls="no-certificate" not in needs,
             rules=self._rules,
+            profiles=frozenset(Profile) if "legacy" in needs else frozenset(),
         )
         return engine, session
 

@@ -53,6 +53,7 @@ from postroom.wire.pop2.server import Limits as Pop2Limits
 from postroom.wire.pop2.server import Pop2Server
 from postroom.wire.pop3.server import Limits as Pop3Limits
 from postroom.wire.pop3.server import Pop3Server
+from postroom.wire.pop3.spec import Profile
 from postroom.wire.smtp.events import Limits as SmtpLimits
 
 _log = structlog.get_logger("postroom.session")
@@ -185,7 +186,7 @@ class Services:
             )  # a file that does not load is found out now
         service = Service(
             ServiceSettings(str(protocol), str(listener.tls), _ALPN[protocol], _REFUSALS[protocol], networks),
-            self._wrapped(self._maker(protocol, listener.tls)),
+            self._wrapped(self._maker(listener)),
             loop=self._loop,
             counter=self._counter,
             meter=self._metrics,
@@ -257,7 +258,9 @@ class Services:
 
         return make
 
-    def _make_pop3(self, connection: Connection, starttls: bool) -> tuple[Pop3Server, Pop3Session]:
+    def _make_pop3(
+        self, connection: Connection, starttls: bool, profiles: frozenset[Profile] = frozenset()
+    ) -> tuple[Pop3Server, Pop3Session]:
         limits = self._settings.limits
         engine = Pop3Server(
             limits=Pop3Limits(
@@ -270,7 +273,13 @@ class Services:
             )
         )
         return engine, Pop3Session(
-            connection, engine, self._store, self._authenticator, stls=starttls, rules=self._pop3_rules
+            connection,
+            engine,
+            self._store,
+            self._authenticator,
+            stls=starttls,
+            rules=self._pop3_rules,
+            profiles=profiles,
         )
 
     def _make_kpop(self, connection: Connection) -> tuple[Engine[Any], Session]:
@@ -306,10 +315,10 @@ class Services:
 
         return make_wrapped
 
-    def _maker(self, protocol: ListenerProtocol, tls: TlsMode) -> SessionMaker:
+    def _maker(self, listener: Listener) -> SessionMaker:
         """What makes the sessions of a listener; STARTTLS is announced only where the listener has it."""
-        upgrade = tls is TlsMode.STARTTLS
-        match protocol:
+        upgrade = listener.tls is TlsMode.STARTTLS
+        match listener.protocol:
             case ListenerProtocol.SMTP:
                 return self._smtp_maker(InboundSession, starttls=upgrade)
             case ListenerProtocol.SUBMISSION:
@@ -317,7 +326,8 @@ class Services:
             case ListenerProtocol.LMTP:
                 return self._smtp_maker(LmtpSession, starttls=upgrade)
             case ListenerProtocol.POP3:
-                return lambda connection: self._make_pop3(connection, upgrade)
+                profiles = frozenset({Profile.LEGACY} if listener.pop3_legacy else ())
+                return lambda connection: self._make_pop3(connection, upgrade, profiles)
             case ListenerProtocol.POP2:
                 return self._make_pop2
             case ListenerProtocol.KPOP:

@@ -106,6 +106,9 @@ class Listener:
         "for devices that cannot do better, each use is logged.",
         check=check_networks,
     )
+    pop3_legacy: bool = setting(
+        False, "Whether POP3 here knows LAST and RPOP, too (RFC 1081, RFC 1225); RPOP lets nobody in."
+    )
     client_authorities: Path | None = setting(
         None,
         "PEM file with authorities whose certificates prove who a client is (EXTERNAL). Set: clients are asked for one, and may "

@@ -28,7 +28,7 @@ from postroom.store.api import Lease, MailStore
 from postroom.wire.pop3.catalogue import Phrase
 from postroom.wire.pop3.replies import Err, LoggedIn, ResponseCode
 from postroom.wire.pop3.server import Event, Pop3Server
-from postroom.wire.pop3.spec import Offers
+from postroom.wire.pop3.spec import Offers, Profile
 
 Handler = Callable[["Pop3Session", Any], Awaitable[None]]
 Handlers = dict[type[Any], Handler]
@@ -49,13 +49,18 @@ class Pop3Session:
         *,
         stls: bool = True,
         rules: Rules | None = None,
+        profiles: frozenset[Profile] = frozenset(),
     ) -> None:
-        """``stls``: whether the listener has a certificate for STLS; ``rules``: none unless given."""
+        """``stls``: whether the listener has a certificate for STLS; ``rules``: none unless given;
+        ``profiles``: commands beyond those of today."""
         self.transport = transport
         self.engine = engine
         self.store = store
         self.authenticator = authenticator
         self._rules = rules or Rules()
+        self._profiles = profiles
+        self.last = 0
+        """The highest message that was accessed."""
         self.user: str | None = None
         """What USER has named."""
         self.terms: Terms | None = None
@@ -114,6 +119,7 @@ class Pop3Session:
             mechanisms=self.authenticator.mechanisms(self.transport),
             password=self.authenticator.offered(self.transport),
             stls=self._stls and self.transport.tls is None,
+            profiles=self._profiles,
             login_delay=terms.login_delay,
             login_delay_differs=unknown and policy.delay_differs,
             expire=terms.expire,

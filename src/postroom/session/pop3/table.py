@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from postroom.session.pop3 import authorization, basics, international, transaction
+from postroom.session.pop3 import authorization, basics, international, legacy, transaction
 
 if TYPE_CHECKING:
     from postroom.session.pop3.session import Handlers
@@ -14,4 +14,5 @@ HANDLERS: Final[Handlers] = {
     **authorization.HANDLERS,
     **transaction.HANDLERS,
     **international.HANDLERS,
+    **legacy.HANDLERS,
 }

@@ -63,17 +63,20 @@ async def retr(session: Pop3Session, command: Retr) -> None:
     octets = await session.message(command.number)
     await send_body(session, octets, Phrase("{} octets", octets.size), None)
     session.retrieved.add(command.number)
+    session.last = max(session.last, command.number)
 
 
 async def top(session: Pop3Session, command: Top) -> None:
     """TOP."""
     octets = await session.message(command.number)
     await send_body(session, octets, "Top of message follows", TopCutter(command.lines))
+    session.last = max(session.last, command.number)
 
 
 async def dele(session: Pop3Session, command: Dele) -> None:
     """DELE."""
     await session.opened()[1].mark(command.number)
+    session.last = max(session.last, command.number)
     session.engine.send(Ok(Phrase("Message {} deleted", command.number)))
 
 
@@ -86,6 +89,7 @@ async def rset(session: Pop3Session, _command: Rset) -> None:
     """RSET."""
     maildrop = session.opened()[1]
     maildrop.reset()
+    session.last = 0
     session.engine.send(Ok(summary(maildrop)))
 
 

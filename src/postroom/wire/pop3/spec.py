@@ -39,7 +39,7 @@ class Profile(StrEnum):
     """Commands beyond the standards of today; a listener has them only where it is configured to."""
 
     LEGACY = "legacy"
-    """LAST, RPOP (RFC 1081, RFC 1225) and XTND XMIT."""
+    """LAST and RPOP (RFC 1081, RFC 1225)."""
 
 
 class Command:
