@@ -7,7 +7,7 @@ a response is written before all of it is known to be there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from postroom.model.errors import Corrupt, Unavailable
@@ -125,7 +125,7 @@ class _Fetching:
             if plan.sections:
                 damaged = await self._send_sections(rows, plan.responses(rows, numbers)) or damaged
             else:
-                session.engine.write(b"".join(plan.responses(rows, numbers)))
+                session.engine.write(plan.joined(rows, numbers))
             sent = True
         return damaged
 
@@ -143,13 +143,17 @@ class _Fetching:
                 await session.relieve()
         return damaged
 
-    def _numbered(self, batch: list[Row]) -> tuple[list[Row], list[int]]:
+    def _numbered(self, batch: list[Row]) -> tuple[list[Row], Sequence[int]]:
         """The rows that concern the client and are in its picture, with their numbers."""
         if self._since:
             at, since = self._modseq_at, self._since
             batch = [row for row in batch if row[at] > since]
+        uids = [row[0] for row in batch]
+        following = self._view.run(uids)
+        if following is not None:
+            return batch, following
         number = self._number
-        numbers = [number(row[0]) for row in batch]
+        numbers = [number(uid) for uid in uids]
         if 0 in numbers:
             batch = [row for row, place in zip(batch, numbers, strict=True) if place]
             numbers = [place for place in numbers if place]

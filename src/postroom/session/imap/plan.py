@@ -10,6 +10,7 @@ It must not know: sessions, sequence numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from postroom.model.uidset import UidSet
@@ -17,7 +18,7 @@ from postroom.session.imap.sections import SectionReader
 from postroom.store.api import Column, Row
 from postroom.wire.imap.fetch import section_label
 from postroom.wire.imap.values.dates import write_date_time
-from postroom.wire.imap.values.flags import WRITTEN, write_flags
+from postroom.wire.imap.values.flags import write_flags
 from postroom.wire.imap.values.sections import BodySection, FetchAtt, FetchItem, Section, SectionText
 
 Columns = Sequence[Sequence[Any]]
@@ -84,6 +85,12 @@ class FetchPlan:
         values = [column(columns) for column in self._values]
         return map(self.template.__mod__, zip(numbers, *values, strict=True))
 
+    def joined(self, rows: Sequence[Row], numbers: Iterable[int]) -> bytes:
+        """All responses in one, for a plan without sections: one ``%`` for a batch, two thirds of one for each row."""
+        columns = list(zip(*rows, strict=True))
+        values = [column(columns) for column in self._values]
+        return self.template * len(rows) % tuple(chain.from_iterable(zip(numbers, *values, strict=True)))
+
     def _add(self, item: FetchItem) -> None:
         if isinstance(item, BodySection):
             self._add_section(item.section, item.partial, section_label(item))
@@ -113,25 +120,37 @@ def _given(at: int) -> Values:
     return lambda columns: columns[at]
 
 
-def flag_values(flags: int, keywords: int, recent: UidSet) -> Values:
-    """The flags of each row, without their parentheses; ``flags`` and ``keywords`` are places in ``Columns``."""
-    written: dict[tuple[int, str], bytes] = {(bits, ""): words for bits, words in enumerate(WRITTEN)}
+class _Written(dict[tuple[int, str], bytes]):
+    """The wire form of flag bits and keywords, each made once; looked up without a call of ours."""
 
-    def write(bits: int, words: str) -> bytes:
-        found = written.get((bits, words))
-        if found is None:
-            found = written[bits, words] = write_flags(bits, tuple(words.split(" ")))
+    def __init__(self, *, recent: bool) -> None:
+        super().__init__()
+        self._recent = recent
+
+    def __missing__(self, key: tuple[int, str]) -> bytes:
+        bits, words = key
+        found = write_flags(bits, tuple(words.split(" ")) if words else (), recent=self._recent)
+        self[key] = found
         return found
 
+
+def flag_values(flags: int, keywords: int, recent: UidSet) -> Values:
+    """The flags of each row, without their parentheses; ``flags`` and ``keywords`` are places in ``Columns``."""
+    written, written_recent = _Written(recent=False), _Written(recent=True)
+
     def values(columns: Columns) -> Iterable[bytes]:
-        return map(write, columns[flags], columns[keywords])
+        return map(written.__getitem__, zip(columns[flags], columns[keywords], strict=True))
 
     def recent_values(columns: Columns) -> Iterable[bytes]:
-        for uid, bits, words in zip(columns[0], columns[flags], columns[keywords], strict=True):
-            if uid in recent:
-                yield write_flags(bits, tuple(words.split(" ")) if words else (), recent=True)
-            else:
-                yield write(bits, words)
+        uids = columns[0]
+        pairs = zip(columns[flags], columns[keywords], strict=True)
+        among = recent & UidSet([(uids[0], uids[-1])])
+        if not among:
+            return map(written.__getitem__, pairs)
+        if among.ranges == ((uids[0], uids[-1]),):
+            return map(written_recent.__getitem__, pairs)
+        kinds = [written_recent if uid in among else written for uid in uids]
+        return [kind[pair] for kind, pair in zip(kinds, pairs, strict=True)]
 
     return recent_values if recent else values
 

@@ -116,6 +116,17 @@ class View:
 
         return number
 
+    def run(self, found: list[int]) -> range | None:
+        """The sequence numbers of rising UIDs that follow each other in the picture; None when they do not."""
+        uids = self._loaded()
+        at = bisect_left(uids, found[0]) if found else 0
+        end = at + len(found)
+        if isinstance(uids, range):
+            same = uids[at:end] == range(found[0], found[-1] + 1) if found else True
+        else:
+            same = uids[at:end] == array(uids.typecode, found)
+        return range(at + 1, end + 1) if same else None
+
     def numbers(self, found: Sequence[int]) -> Sequence[int]:
         """The sequence numbers of rising UIDs; those not in the picture have none and are left out."""
         uids = self._loaded()
