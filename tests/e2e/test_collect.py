@@ -146,3 +146,35 @@ def test_killed_in_the_middle(tmp_path: Path, there: LiveServer, seed: int) -> N
     server.run("collect")
     assert digests(server) == before
     assert digests(there) == []
+
+
+def test_multidrop_by_envelope_fields(tmp_path: Path, there: LiveServer) -> None:
+    server = here(
+        tmp_path,
+        there,
+        f'port = {there.port("pop3s")}\nmultidrop = ["Delivered-To", "X-Original-To"]\nmailbox = "Rest"\n',
+    )
+    server.run("account", "add", f"bert@{DOMAIN}", "--password-stdin", stdin=PASSWORD + "\n")
+    server.run("alias", "add", f"sales@{DOMAIN}", f"bert@{DOMAIN}")
+    cases = (
+        (f"Delivered-To: anna@{DOMAIN}", "INBOX or Rest"),
+        (f"Delivered-To: <bert@{DOMAIN.upper()}>", "bert"),
+        (f"Delivered-To: box@isp.test\r\nX-Original-To: sales@{DOMAIN}", "bert"),
+        (f"delivered-to: nobody@{DOMAIN}\r\nTo: bert@{DOMAIN}", "rest"),
+        ("Delivered-To: bert@elsewhere.test", "rest"),
+    )
+    with smtplib.SMTP("127.0.0.1", there.port("smtp")) as smtp:
+        for number, (fields, _) in enumerate(cases):
+            octets = f"{fields}\r\nSubject: dropped {number}\r\n\r\n".encode()
+            smtp.sendmail("a@elsewhere.test", [f"anna@{DOMAIN}"], octets)
+    report = json.loads(server.run("collect", "--json").stdout)[0]
+    assert (report["stored"], report["problems"]) == (COUNT + 5, [])
+    folder = tmp_path / "bert"
+    server.run("export", f"bert@{DOMAIN}", str(folder), "--format", "eml")
+    found = sorted(
+        path.read_bytes().partition(b"Subject: ")[2].partition(b"\r\n")[0] for path in folder.rglob("*.eml")
+    )
+    assert found == [b"dropped 1", b"dropped 2"]
+    assert len(digests(server)) == COUNT + 3
+    again = json.loads(server.run("collect", "--json").stdout)[0]
+    assert (again["stored"], again["known"]) == (0, COUNT + 5)

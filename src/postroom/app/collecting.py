@@ -6,6 +6,7 @@ stored before a session broke off is reported as well.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import os
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from postroom.app.multidrop import EnvelopeFields
 from postroom.collect.collector import Collector, HeaderFilter, Report, Wishes
 from postroom.collect.imap import ImapMailbox
 from postroom.collect.ledger import Ledger
@@ -26,7 +28,9 @@ from postroom.model.errors import InUse, PostroomError, QuotaExceeded, Unavailab
 from postroom.net.dial import dial
 from postroom.net.tls import client_context
 from postroom.store.api import MailStore
+from postroom.store.directory import Directory
 from postroom.wire.errors import ProtocolError
+from postroom.wire.sasl.api import ClientMechanism
 
 _PATIENCE = 120.0
 """Seconds a server may stay silent."""
@@ -56,15 +60,16 @@ async def collect_source(
     account: Account,
     *,
     dry_run: bool = False,
+    directory: Directory | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     stay: Stay | None = None,
 ) -> Outcome:
     """One run; with ``stay`` one after the other in the same session, for as long as it says. The outcome is that of the last.
+    ``directory`` says who is here, for sources with ``multidrop``.
 
     Raises InUse while another one is under way, OSError for what is wrong on this machine.
     """
-    assert source.password_file is not None
-    password = source.password_file.read_text().split("\n", 1)[0]
+    password = source.password_file.read_text().split("\n", 1)[0] if source.password_file is not None else ""
     with _alone(data, source), Ledger(data.journals / "collected.sqlite") as ledger:
         wishes = Wishes(
             mailbox=source.mailbox,
@@ -73,14 +78,26 @@ async def collect_source(
             filters=tuple(_filter(each) for each in source.leave_out),
         )
 
+        recipients = EnvelopeFields(directory, source.multidrop) if directory and source.multidrop else None
+
         def fresh() -> Collector:
-            return Collector(source.name, account, store, ledger, wishes, clock=time.time, progress=progress)
+            return Collector(
+                source.name,
+                account,
+                store,
+                ledger,
+                wishes,
+                clock=time.time,
+                recipients=recipients,
+                progress=progress,
+            )
 
         collector = fresh()
         try:
             await collector.settle()
+            ticket = await _ticket(source) if source.kerberos else None
             remote = await _open(
-                source, Login(source.user, password, source.password_in_clear, source.channel_binding)
+                source, Login(source.user, password, source.password_in_clear, source.channel_binding, ticket)
             )
             try:
                 await collector.collect(remote, dry_run=dry_run)
@@ -95,6 +112,13 @@ async def collect_source(
             why = (error.private or error.public) if isinstance(error, PostroomError) else str(error)
             return Outcome(collector.report, why)
         return Outcome(collector.report)
+
+
+async def _ticket(source: Source) -> ClientMechanism:
+    from postroom.app.kerberos import ticket_for  # an extra
+
+    service = "imap" if source.protocol is SourceProtocol.IMAP else "pop"
+    return await asyncio.to_thread(ticket_for, service, source.host, source.user)
 
 
 async def _open(source: Source, login: Login) -> RemoteMailbox:

@@ -136,7 +136,9 @@ class CollectingService:
         if account is None:
             return f"there is no account {source.account}"
         await self._provisioner.welcome(account)
-        outcome: Outcome = await collect_source(self._data, self._store, source, account, stay=turn.stay)
+        outcome: Outcome = await collect_source(
+            self._data, self._store, source, account, directory=self._directory, stay=turn.stay
+        )
         if outcome.error and outcome.report is not turn.last and outcome.report.stored:
             self._told(source, outcome.report)
         return outcome.error

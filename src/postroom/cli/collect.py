@@ -55,7 +55,7 @@ def collect(*names: str, dry_run: bool = False, json: Json = False) -> int:
 
                 try:
                     outcome = await collect_source(
-                        data, store, source, account, dry_run=dry_run, progress=told
+                        data, store, source, account, dry_run=dry_run, directory=directory, progress=told
                     )
                 except InUse as error:
                     raise Failed(error.public, Exit.TRY_AGAIN) from error

@@ -15,9 +15,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
-from postroom.collect.ledger import Ledger, Pending
+from postroom.collect.ledger import Ledger, Pending, part_of, recipient_of
 from postroom.collect.remote import RemoteMailbox, RemoteMessage, RemoteRefused
 from postroom.mime.header import header_fields, iter_fields, unfold
 from postroom.mime.words import decode_words
@@ -31,6 +31,8 @@ from postroom.wire.errors import RemoteProtocolError
 
 BATCH_MESSAGES: Final = 32
 BATCH_OCTETS: Final = 8 << 20
+_LARGEST_HEADER: Final = 1 << 18
+"""Octets in which envelope fields are looked for."""
 _PATIENCE: Final = 8
 """How many times the limit of a message's size are read past before the session is given up."""
 
@@ -85,6 +87,16 @@ class _Batch:
     digest: str = ""
 
 
+class Recipients(Protocol):
+    """Tells for whom the messages of a multidrop mailbox are."""
+
+    def named(self, header: bytes) -> Sequence[Account]:
+        """The accounts here that the envelope names, as far as the header tells; empty for nobody."""
+
+    def account(self, name: str) -> Account | None:
+        """The account of a name."""
+
+
 class Collector:
     """One source and the account its mail goes to."""
 
@@ -97,16 +109,19 @@ class Collector:
         wishes: Wishes,
         *,
         clock: Callable[[], float],
+        recipients: Recipients | None = None,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
-        """``source`` names the mailbox over there for ever; ``clock`` in seconds since 1970; ``progress`` is told how many
-        of how many new messages have been dealt with."""
+        """``source`` names the mailbox over there for ever; ``clock`` in seconds since 1970; with ``recipients`` messages go
+        to whom they are for, and to ``account`` when nobody here is named; ``progress`` is told how many of how many new
+        messages have been dealt with."""
         self._source = source
         self._account = account
         self._store = store
         self._ledger = ledger
         self._wishes = wishes
         self._clock = clock
+        self._recipients = recipients
         self._progress = progress
         self._batch = _Batch()
         self.report = Report()
@@ -115,8 +130,14 @@ class Collector:
         """Find out whether the batch an earlier run ended in was stored; before anything else. Raises what the store raises."""
         pending = self._ledger.pending(self._source)
         if pending is not None:
-            stored = pending.keys if await self._is_there(pending) else ()
+            stored = pending.keys if await self._is_there(pending, self._account) else ()
             self._ledger.end(self._source, stored, int(self._clock()))
+        for part in self._ledger.parts(self._source):
+            pending = self._ledger.pending(part)
+            recipient = self._recipients.account(recipient_of(part)) if self._recipients else None
+            if pending is not None:
+                there = recipient is not None and await self._is_there(pending, recipient)
+                self._ledger.end(part, pending.keys if there else (), int(self._clock()))
 
     async def collect(self, remote: RemoteMailbox, *, dry_run: bool = False) -> None:
         """Fetch what is new and delete what may go. Raises Unavailable, RemoteProtocolError, RemoteRefused when the session
@@ -167,6 +188,7 @@ class Collector:
     async def _fetch(self, remote: RemoteMailbox, message: RemoteMessage) -> None:
         spool = self._store.spool(message.size or None)
         digest = hashlib.sha256()
+        head = bytearray()
         size, largest = 0, self._wishes.largest
         try:
             async for piece in remote.octets(message):
@@ -177,6 +199,8 @@ class Collector:
                         raise RemoteProtocolError("a message far larger than it was said to be")
                     continue
                 digest.update(piece)
+                if self._recipients is not None and len(head) < _LARGEST_HEADER:
+                    head += piece[:_LARGEST_HEADER]
                 pause = spool.write(piece)
                 if pause is not None:
                     await pause
@@ -191,20 +215,43 @@ class Collector:
         now = int(self._clock())
         sent = result.facts.sent
         date, zone = message.internal_date or (sent if sent is not None and 0 <= sent <= now else now, 0)
+        new = NewMessage(result.blob, result.facts, date, zone, message.flags, message.keywords)
+        named = self._recipients.named(bytes(head)) if self._recipients is not None else ()
+        if named and [account.id for account in named] != [self._account.id]:
+            await self._give(message.key, new, named, digest.hexdigest())
+            self.report.octets += size
+            return
         batch = self._batch
         if not batch.messages:
             batch.digest = digest.hexdigest()
-        batch.messages.append(
-            NewMessage(result.blob, result.facts, date, zone, message.flags, message.keywords)
-        )
+        batch.messages.append(new)
         batch.keys.append(message.key)
         batch.octets += size
+
+    async def _give(self, key: str, message: NewMessage, named: Sequence[Account], digest: str) -> None:
+        """Store one message for each of these, each of them once whatever breaks. Raises QuotaExceeded."""
+        now = int(self._clock())
+        parts = [part_of(self._source, account.name) for account in named]
+        for account, part in zip(named, parts, strict=True):
+            if self._ledger.stored(part, (key,)):
+                continue
+            await self._store.create_account(account.id, account.quota)
+            mailbox = await self._mailbox(account)
+            self._ledger.begin(part, Pending((key,), mailbox.name, mailbox.uid_next, digest))
+            try:
+                await self._store.append(account.id, mailbox.id, [message])
+            except QuotaExceeded as error:
+                self._ledger.end(part, (), now)
+                raise RemoteRefused(private=f"the mailbox of {account.name} is full") from error
+            self._ledger.end(part, (key,), now)
+        self._ledger.complete(self._source, key, parts, now)
+        self.report.stored += 1
 
     async def _flush(self) -> None:
         batch, self._batch = self._batch, _Batch()
         if not batch.messages:
             return
-        mailbox = await self._mailbox()
+        mailbox = await self._mailbox(self._account)
         pending = Pending(tuple(batch.keys), mailbox.name, mailbox.uid_next, batch.digest)
         self._ledger.begin(self._source, pending)
         try:
@@ -216,8 +263,8 @@ class Collector:
         self.report.stored += len(batch.keys)
         self.report.octets += batch.octets
 
-    async def _mailbox(self) -> Mailbox:
-        account, name = self._account, self._wishes.mailbox
+    async def _mailbox(self, account: Account) -> Mailbox:
+        name = self._wishes.mailbox if account.id == self._account.id else INBOX
         try:
             return self._store.mailbox(account.id, name)
         except NoSuchMailbox:
@@ -225,9 +272,9 @@ class Collector:
             await self._store.subscribe(account.id, name, True)
             return self._store.mailbox(account.id, name)
 
-    async def _is_there(self, pending: Pending) -> bool:
+    async def _is_there(self, pending: Pending, owner: Account) -> bool:
         """Whether the pending batch was stored: it was stored whole or not at all, so its first message tells."""
-        account = self._account.id
+        account = owner.id
         try:
             mailbox = self._store.mailbox(account, pending.mailbox)
         except NoSuchMailbox:

@@ -137,6 +137,11 @@ class ImapConnection:
         in_clear = tls is None and not login.allow_clear
         capabilities = self._client.capabilities
         offered = [name[5:] for name in capabilities if name.startswith("AUTH=")]
+        if login.ticket is not None:
+            if "GSSAPI" not in offered:
+                raise RemoteRefused(private="GSSAPI is not offered")
+            await self._exchange("GSSAPI", login.ticket)
+            return
         spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
         if spec is None:
             if login.bound:
@@ -148,10 +153,13 @@ class ImapConnection:
             await self._demand(LoginCommand(login.user, login.password))
             return
         mechanism = spec.client(login.user, login.password, bindings)
-        initial = mechanism.initial() if "SASL-IR" in capabilities else None
-        await self._demand(Authenticate(spec.name, initial), mechanism)
+        await self._exchange(spec.name, mechanism)
+
+    async def _exchange(self, name: str, mechanism: ClientMechanism) -> None:
+        initial = mechanism.initial() if "SASL-IR" in self._client.capabilities else None
+        await self._demand(Authenticate(name, initial), mechanism)
         if not mechanism.complete:
-            raise RemoteRefused(private="the server has not proved to know the password")
+            raise RemoteRefused(private="the server has not proved who it is")
 
     # --- talking
 

@@ -40,6 +40,20 @@ PRAGMA user_version = 1;
 """
 
 
+_BELOW: Final = "\n"
+"""Between a source's name and a recipient's; neither holds one."""
+
+
+def recipient_of(part: str) -> str:
+    """The recipient in such a name."""
+    return part.rpartition(_BELOW)[2]
+
+
+def part_of(source: str, recipient: str) -> str:
+    """The name under which is written down what one recipient has got of a message for several."""
+    return f"{source}{_BELOW}{recipient}"
+
+
 @dataclass(slots=True, frozen=True)
 class Pending:
     """A batch that may have been stored: where, from which UID on, and the first message's SHA-256."""
@@ -96,7 +110,8 @@ class Ledger:
                 ((now, source, key, now - 86_400) for key in keys),
             )
             self._db.execute(
-                "DELETE FROM collected WHERE source = ? AND seen < ?", (source, now - REMEMBERED)
+                "DELETE FROM collected WHERE (source = ? OR substr(source, 1, ?) = ?) AND seen < ?",
+                (source, len(source) + 1, source + _BELOW, now - REMEMBERED),
             )
 
     def pending(self, source: str) -> Pending | None:
@@ -105,6 +120,18 @@ class Ledger:
             "SELECT keys, mailbox, uid_next, digest FROM pending WHERE source = ?", (source,)
         ).fetchone()
         return Pending(tuple(json.loads(row[0])), row[1], row[2], row[3]) if row else None
+
+    def parts(self, source: str) -> list[str]:
+        """Names below ``source`` (``part_of``) for which a batch is pending."""
+        rows = self._db.execute("SELECT source FROM pending").fetchall()
+        return [str(name) for (name,) in rows if str(name).startswith(source + _BELOW)]
+
+    def complete(self, source: str, key: str, parts: Iterable[str], now: int) -> None:
+        """Every recipient of a message has it: from now on its key alone says so. Durable on return."""
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO collected VALUES (?, ?, ?, ?)", (source, key, now, now))
+            for part in parts:
+                self._db.execute("DELETE FROM collected WHERE source = ? AND key = ?", (part, key))
 
     def begin(self, source: str, batch: Pending) -> None:
         """A batch is about to be stored; durable on return."""

@@ -30,6 +30,7 @@ from postroom.wire.pop3.client import (
 )
 from postroom.wire.pop3.commands import Auth, Capa, Dele, List, Pass, Quit, Retr, Stls, Top, Uidl, User
 from postroom.wire.pop3.spec import Command
+from postroom.wire.sasl.api import ClientMechanism
 from postroom.wire.sasl.registry import choose
 
 MAX_HEADER: Final = 1 << 20
@@ -119,6 +120,12 @@ class Pop3Mailbox:
         bindings = tls.bindings if login.bound and tls is not None else {}
         in_clear = tls is None and not login.allow_clear
         offered = self._capabilities.get("SASL", [])
+        if login.ticket is not None:
+            if "GSSAPI" not in offered:
+                raise RemoteRefused(private="GSSAPI is not offered")
+            # A ticket is too long for the command (RFC 5034 §4).
+            await self._exchange("GSSAPI", login.ticket, initial=False)
+            return
         spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
         if spec is None:
             if login.bound:
@@ -133,13 +140,20 @@ class Pop3Mailbox:
             await self._demand(Pass(login.password))
             return
         mechanism = spec.client(login.user, login.password, bindings)
-        reply = await self._ask(Auth(spec.name, mechanism.initial()))
+        await self._exchange(spec.name, mechanism, initial=True)
+
+    async def _exchange(self, name: str, mechanism: ClientMechanism, *, initial: bool) -> None:
+        """``initial``: the initial response goes with the command, else it answers the first challenge."""
+        reply = await self._ask(Auth(name, mechanism.initial() if initial else None))
         while isinstance(reply, ServerChallenge):
-            self._client.respond(mechanism.step(reply.octets))
+            begins = not initial and not reply.octets
+            answer = (mechanism.initial() if begins else None) or mechanism.step(reply.octets)
+            initial = True
+            self._client.respond(answer)
             reply = await self._event()
         self._check(reply, "AUTH")
         if not mechanism.complete:
-            raise RemoteRefused(private="the server has not proved to know the password")
+            raise RemoteRefused(private="the server has not proved who it is")
 
     # --- talking
 

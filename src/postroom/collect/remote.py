@@ -17,6 +17,7 @@ from typing import Protocol
 from postroom.model.errors import PostroomError
 from postroom.session.transport import TlsInfo
 from postroom.wire.output import Chunk
+from postroom.wire.sasl.api import ClientMechanism
 
 
 class Security(StrEnum):
@@ -42,6 +43,8 @@ class Login:
     password: str = field(repr=False)
     allow_clear: bool = False
     bound: bool = False
+    ticket: ClientMechanism | None = field(default=None, repr=False)
+    """GSSAPI instead of a password, for this one connection; its calls do not block any more (``app.kerberos.ticket_for``)."""
 
 
 @dataclass(slots=True, frozen=True)

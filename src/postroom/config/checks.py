@@ -61,6 +61,12 @@ def check_rising(value: tuple[int, ...]) -> None:
         raise ValueError("must be a list of rising numbers of seconds")
 
 
+def check_field_names(value: tuple[str, ...]) -> None:
+    """Names of header fields."""
+    if not all(name.isascii() and name.replace("-", "a").isalnum() for name in value):
+        raise ValueError('must hold names of header fields such as "Delivered-To"')
+
+
 def check_fields(value: tuple[str, ...]) -> None:
     """Header fields, each a name, a colon and some text."""
     for each in value:

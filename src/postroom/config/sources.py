@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from postroom.config.checks import check_fields, check_hostname
+from postroom.config.checks import check_field_names, check_fields, check_hostname
 from postroom.config.spec import Unit, setting
 
 
@@ -57,6 +57,11 @@ class Source:
         "tls-server-end-point (RFC 5929 §4), which the server must have. Whoever is between then gains nothing, even with a "
         "certificate that is trusted.",
     )
+    kerberos: bool = setting(
+        False,
+        "Whether to log in with a Kerberos ticket (GSSAPI, RFC 4752) instead of a password: one of the cache that `KRB5CCNAME` "
+        "names. `password_file` is not needed then; see docs/kerberos.md.",
+    )
     folder: str = setting("INBOX", "The mailbox over there; POP3 has only one.")
     keep: bool = setting(True, "Whether the mail stays over there.")
     delete_after: int = setting(
@@ -74,6 +79,13 @@ class Source:
         'Header fields of messages that are not wanted, such as `"X-Spam-Flag: YES"`: the text may stand anywhere in the '
         "field.",
         check=check_fields,
+    )
+    multidrop: tuple[str, ...] = setting(
+        (),
+        'Header fields in which the other server has noted for whom a message was, such as `"Delivered-To"`, '
+        '`"X-Original-To"` or `"Envelope-To"`: for a mailbox that gets the mail of a whole domain. From the top, the first such '
+        "field that names somebody here decides; everything else goes to `account`.",
+        check=check_field_names,
     )
     interval: int = setting(
         0,
