@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import imaplib
 import io
+import json
 import os
 import poplib
 import smtplib
@@ -269,6 +270,27 @@ def test_fetchmail_reads(scene: Scene, mail: None, tmp_path: Path, way: str) -> 
     )  # fmt: skip
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert b"First line\r\n" in taken.read_bytes().replace(b"\n", b"\r\n").replace(b"\r\r", b"\r")
+
+
+@pytest.mark.parametrize(("protocol", "port"), [("pop3", "pop3s"), ("imap", "imaps")])
+def test_we_collect_with_a_ticket(scene: Scene, mail: None, tmp_path: Path, protocol: str, port: str) -> None:
+    here = LiveServer(tmp_path / "here", environment={"KRB5CCNAME": scene.cache()})
+    here.write_config()
+    with here.config.open("a") as config:
+        config.write(
+            f'\n[[collect]]\nname = "there"\naccount = "{ANNA}"\nhost = "localhost"\nuser = "{ANNA}"\nkerberos = true\n'
+            f'protocol = "{protocol}"\nport = {scene.server.port(port)}\n'
+            f'certificate_authorities = "{scene.server.data}/tls/cert.pem"\n'
+        )
+    here.run("init")
+    here.run("domain", "add", DOMAIN)
+    here.run("account", "add", ANNA, "--password-stdin", stdin=PASSWORD + "\n")
+    (outcome,) = json.loads(here.run("collect", "--json").stdout)
+    assert (outcome["stored"], outcome["error"]) == (1, "")
+    here.environment = {"KRB5CCNAME": f"FILE:{tmp_path}/none"}
+    without = here.run("collect", check=False)
+    assert without.returncode == 69
+    assert "GSSAPI" in without.stdout + without.stderr
 
 
 # --- KPOP

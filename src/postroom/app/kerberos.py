@@ -17,7 +17,8 @@ from postroom.app.krb5 import Krb5, LibraryMissing
 from postroom.config.kerberos import Kerberos
 from postroom.session.kerberos import Realms, Ticket, TicketRefused
 from postroom.wire.kpop.messages import KerberosError
-from postroom.wire.sasl.gssapi import SecurityContext, SecurityContextError
+from postroom.wire.sasl.api import ClientMechanism
+from postroom.wire.sasl.gssapi import GssapiClient, SecurityContext, SecurityContextError
 
 
 class Tickets:
@@ -147,6 +148,34 @@ class Initiator(_Context):
             flags=flags.mutual_authentication | flags.integrity | flags.out_of_sequence_detection,
             usage="initiate",
         )
+
+
+class _Begun:
+    """A client's exchange whose first token has been made: what follows asks nobody and does not block."""
+
+    def __init__(self, mechanism: GssapiClient) -> None:
+        """Blocks. Raises RemoteProtocolError."""
+        self._mechanism = mechanism
+        self._first = mechanism.initial()
+
+    def initial(self) -> bytes | None:
+        """The first token."""
+        return self._first
+
+    def step(self, challenge: bytes) -> bytes:
+        """The response to a challenge. Raises RemoteProtocolError."""
+        return self._mechanism.step(challenge)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the server has proved who it is."""
+        return self._mechanism.complete
+
+
+def ticket_for(service: str, host: str, authzid: str) -> ClientMechanism:
+    """GSSAPI for one connection to ``service`` on ``host``, to act as ``authzid``; the KDC has been asked when it returns.
+    Blocks. Raises LibraryMissing, RemoteProtocolError (no ticket is to be had)."""
+    return _Begun(GssapiClient(Initiator(service, host), authzid))
 
 
 def _said(error: BaseException) -> str:
