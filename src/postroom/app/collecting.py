@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from postroom.app.multidrop import EnvelopeFields
 from postroom.collect.collector import Collector, HeaderFilter, Report, Wishes
 from postroom.collect.imap import ImapMailbox
 from postroom.collect.ledger import Ledger
@@ -27,6 +28,7 @@ from postroom.model.errors import InUse, PostroomError, QuotaExceeded, Unavailab
 from postroom.net.dial import dial
 from postroom.net.tls import client_context
 from postroom.store.api import MailStore
+from postroom.store.directory import Directory
 from postroom.wire.errors import ProtocolError
 from postroom.wire.sasl.api import ClientMechanism
 
@@ -58,10 +60,12 @@ async def collect_source(
     account: Account,
     *,
     dry_run: bool = False,
+    directory: Directory | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     stay: Stay | None = None,
 ) -> Outcome:
     """One run; with ``stay`` one after the other in the same session, for as long as it says. The outcome is that of the last.
+    ``directory`` says who is here, for sources with ``multidrop``.
 
     Raises InUse while another one is under way, OSError for what is wrong on this machine.
     """
@@ -74,8 +78,19 @@ async def collect_source(
             filters=tuple(_filter(each) for each in source.leave_out),
         )
 
+        recipients = EnvelopeFields(directory, source.multidrop) if directory and source.multidrop else None
+
         def fresh() -> Collector:
-            return Collector(source.name, account, store, ledger, wishes, clock=time.time, progress=progress)
+            return Collector(
+                source.name,
+                account,
+                store,
+                ledger,
+                wishes,
+                clock=time.time,
+                recipients=recipients,
+                progress=progress,
+            )
 
         collector = fresh()
         try:

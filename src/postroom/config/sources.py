@@ -62,11 +62,6 @@ class Source:
         "Whether to log in with a Kerberos ticket (GSSAPI, RFC 4752) instead of a password: one of the cache that `KRB5CCNAME` "
         "names. `password_file` is not needed then; see docs/kerberos.md.",
     )
-    kerberos: bool = setting(
-        False,
-        "Whether to log in with a Kerberos ticket (GSSAPI, RFC 4752) instead of a password: one of the cache that `KRB5CCNAME` "
-        "names. `password_file` is not needed then; see docs/kerberos.md.",
-    )
     folder: str = setting("INBOX", "The mailbox over there; POP3 has only one.")
     keep: bool = setting(True, "Whether the mail stays over there.")
     delete_after: int = setting(
