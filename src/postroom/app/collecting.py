@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from postroom.app.access_tokens import access_token, read_secret
 from postroom.app.multidrop import EnvelopeFields
 from postroom.collect.collector import Collector, HeaderFilter, Report, Wishes
 from postroom.collect.imap import ImapMailbox
@@ -69,7 +70,7 @@ async def collect_source(
 
     Raises InUse while another one is under way, OSError for what is wrong on this machine.
     """
-    password = source.password_file.read_text().split("\n", 1)[0] if source.password_file is not None else ""
+    password = read_secret(source.password_file)
     with _alone(data, source), Ledger(data.journals / "collected.sqlite") as ledger:
         wishes = Wishes(
             mailbox=source.mailbox,
@@ -96,9 +97,17 @@ async def collect_source(
         try:
             await collector.settle()
             ticket = await _ticket(source) if source.kerberos else None
-            remote = await _open(
-                source, Login(source.user, password, source.password_in_clear, source.channel_binding, ticket)
+            if source.oauth_token_url:
+                password = await access_token(data, source, password, time.time())
+            login = Login(
+                source.user,
+                password,
+                source.password_in_clear,
+                source.channel_binding,
+                token=bool(source.oauth_token_url),
+                ticket=ticket,
             )
+            remote = await _open(source, login)
             try:
                 await collector.collect(remote, dry_run=dry_run)
                 while stay is not None and await stay(remote, collector.report):

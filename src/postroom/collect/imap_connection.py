@@ -21,7 +21,7 @@ from postroom.wire.imap.commands import Authenticate, Capability, Command, Idle,
 from postroom.wire.imap.commands import Login as LoginCommand
 from postroom.wire.imap.parse import challenge_of
 from postroom.wire.imap.responses import ClientEvent, Code, Continue, Kind, Tagged, Untagged
-from postroom.wire.sasl.api import ClientMechanism
+from postroom.wire.sasl.api import ClientMechanism, Proof
 from postroom.wire.sasl.registry import choose
 
 
@@ -141,6 +141,12 @@ class ImapConnection:
             if "GSSAPI" not in offered:
                 raise RemoteRefused(private="GSSAPI is not offered")
             await self._exchange("GSSAPI", login.ticket)
+            return
+        if login.token:
+            bearer = choose(offered, can_bind=False, in_clear=tls is None, proof=Proof.TOKEN)
+            if bearer is None:
+                raise RemoteRefused(private="neither OAUTHBEARER nor XOAUTH2 is offered inside TLS")
+            await self._exchange(bearer.name, bearer.client(login.user, login.password, {}))
             return
         spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
         if spec is None:

@@ -30,7 +30,7 @@ from postroom.wire.pop3.client import (
 )
 from postroom.wire.pop3.commands import Auth, Capa, Dele, List, Pass, Quit, Retr, Stls, Top, Uidl, User
 from postroom.wire.pop3.spec import Command
-from postroom.wire.sasl.api import ClientMechanism
+from postroom.wire.sasl.api import ClientMechanism, Proof
 from postroom.wire.sasl.registry import choose
 
 MAX_HEADER: Final = 1 << 20
@@ -125,6 +125,13 @@ class Pop3Mailbox:
                 raise RemoteRefused(private="GSSAPI is not offered")
             # A ticket is too long for the command (RFC 5034 §4).
             await self._exchange("GSSAPI", login.ticket, initial=False)
+            return
+        if login.token:
+            bearer = choose(offered, can_bind=False, in_clear=tls is None, proof=Proof.TOKEN)
+            if bearer is None:
+                raise RemoteRefused(private="neither OAUTHBEARER nor XOAUTH2 is offered inside TLS")
+            # A token is too long for the command (RFC 5034 §4).
+            await self._exchange(bearer.name, bearer.client(login.user, login.password, {}), initial=False)
             return
         spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
         if spec is None:

@@ -43,6 +43,8 @@ class Login:
     password: str = field(repr=False)
     allow_clear: bool = False
     bound: bool = False
+    token: bool = False
+    """The password is an access token: for OAUTHBEARER or XOAUTH2, nothing else."""
     ticket: ClientMechanism | None = field(default=None, repr=False)
     """GSSAPI instead of a password, for this one connection; its calls do not block any more (``app.kerberos.ticket_for``)."""
 

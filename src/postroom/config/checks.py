@@ -6,6 +6,7 @@ setting's name; nothing is looked up anywhere.
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address, ip_network
 
 
@@ -59,6 +60,14 @@ def check_rising(value: tuple[int, ...]) -> None:
     """A retry schedule."""
     if not value or list(value) != sorted(value) or value[0] < 1:
         raise ValueError("must be a list of rising numbers of seconds")
+
+
+def check_token_url(value: str) -> None:
+    """An https URL; http only on this machine."""
+    if value and not re.fullmatch(
+        r"https://[!-~]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?/[!-~]*", value
+    ):
+        raise ValueError("must be an https URL (http only to 127.0.0.1)")
 
 
 def check_field_names(value: tuple[str, ...]) -> None:

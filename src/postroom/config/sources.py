@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from postroom.config.checks import check_field_names, check_fields, check_hostname
+from postroom.config.checks import check_field_names, check_fields, check_hostname, check_token_url
 from postroom.config.spec import Unit, setting
 
 
@@ -80,6 +80,17 @@ class Source:
         "field.",
         check=check_fields,
     )
+    oauth_token_url: str = setting(
+        "",
+        "Where access tokens are issued (RFC 6749 §6): `password_file` holds a refresh token then, and the login is by "
+        "OAUTHBEARER or XOAUTH2. `certificate_authorities` are trusted for it too.",
+        check=check_token_url,
+    )
+    oauth_client: str = setting("", "The client's identifier at `oauth_token_url`.")
+    oauth_client_secret_file: Path | None = setting(
+        None, "File whose first line is the client's secret, if it has one."
+    )
+    oauth_scope: str = setting("", "The scope to ask for. Empty: what the refresh token was issued for.")
     multidrop: tuple[str, ...] = setting(
         (),
         'Header fields in which the other server has noted for whom a message was, such as `"Delivered-To"`, '
