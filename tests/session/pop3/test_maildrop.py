@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from postroom.model.ids import AccountId
+from postroom.model.ids import AccountId, MailboxId, Uid
+from postroom.model.mailbox import Mailbox
+from postroom.model.uidset import UidSet
 from postroom.session.attempts import AttemptLimits, Attempts
 from postroom.session.authentication import Authenticator
 from postroom.session.pop3 import Pop3Session
+from postroom.store.api import Column, Row
 from postroom.store.directory import Directory
+from postroom.store.engines.memory import MemoryStore
 from postroom.wire.events import Sentinel
 from postroom.wire.pop3.client import (
     Body,
@@ -298,3 +302,78 @@ async def test_only_one_of_many_gets_the_maildrop(directory: Directory) -> None:
         [_, allowed] = await second.ask(User(ALICE), Pass(PASSWORD))
         assert isinstance(allowed, Response)
         assert allowed.ok
+
+
+class CountingStore(FaultyStore):
+    """Shows one message as many, and counts what a session asks of the store for them."""
+
+    def __init__(self, inner: MemoryStore, count: int, size: int) -> None:
+        super().__init__(inner)
+        self.count = count
+        self.size = size
+        self.rows = 0
+        self.fetches: list[tuple[Column, ...]] = []
+
+    def mailbox(self, account: AccountId, name: str) -> Mailbox:
+        inbox = self.inner.mailbox(account, name)
+        return replace(
+            inbox, messages=self.count, octets=self.count * self.size, uid_next=Uid(self.count + 1)
+        )
+
+    def fetch(
+        self, account: AccountId, mailbox: MailboxId, uids: UidSet, columns: Sequence[Column]
+    ) -> Iterator[list[Row]]:
+        self.fetches.append(tuple(columns))
+        if Column.OCTETS in columns:
+            self.rows += len(uids)
+            yield from super().fetch(account, mailbox, UidSet.of((1,)), columns)
+            return
+        for first in range(1, self.count + 1, 500):
+            batch: list[Row] = [(uid, self.size) for uid in range(first, min(first + 500, self.count + 1))]
+            self.rows += len(batch)
+            yield batch
+
+
+@pytest.mark.parametrize("count", [10, 100_000])
+async def test_a_maildrop_opens_without_a_look_at_its_messages(directory: Directory, count: int) -> None:
+    """Login, STAT and QUIT ask for not one message, whatever INBOX holds; RETR asks for the octets of one."""
+    octets = b"Subject: one of many\r\n\r\ntext\r\n"
+    server = Server(directory)
+    server.store = store = CountingStore(fresh_store(), count, len(octets))
+    await fill(store.inner, server.alice, [octets])
+    async with server.connection() as connection:
+        await connection.log_in(Utf8())
+        [stat] = await connection.ask(Stat())
+        assert stat == Response(Stat(), True, f"{count} {count * len(octets)}")
+        await connection.ask(Quit())
+        assert (store.rows, store.fetches) == (0, [])
+    listings: list[list[bytes]] = []
+    for _ in range(2):
+        async with server.connection() as connection:
+            await connection.log_in(Utf8())
+            [ids] = await connection.ask(Uidl())
+            assert isinstance(ids, Lines)
+            listings.append(ids.lines)
+            assert bodies(await connection.ask(Retr(count))) == [octets]
+    assert listings[0] == listings[1], "unique ids are for ever"
+    assert len({line.split()[1] for line in listings[0]}) == count
+    assert store.fetches == [(Column.UID, Column.SIZE), (Column.OCTETS,)] * 2
+    assert store.rows == 2 * (count + 1)
+
+
+async def test_unique_ids_stay_when_others_go(directory: Directory) -> None:
+    server = Server(directory)
+    await fill(server.store, server.alice, [b"Subject: x\r\n\r\n%d\r\n" % n for n in range(5)])
+    async with server.connection() as connection:
+        await connection.log_in()
+        [before] = await connection.ask(Uidl())
+        await connection.ask(Dele(1), Dele(3), Quit())
+    await fill(server.store, server.alice, [b"Subject: new\r\n\r\nx\r\n"])
+    async with server.connection() as connection:
+        await connection.log_in()
+        [after] = await connection.ask(Uidl())
+    assert isinstance(before, Lines)
+    assert isinstance(after, Lines)
+    old, new = ([line.split()[1] for line in each.lines] for each in (before, after))
+    assert new[:3] == [old[1], old[3], old[4]]
+    assert new[3] not in old
