@@ -373,6 +373,7 @@ def _complete(settings: Settings, base: Path) -> Settings:
                 each,
                 password_file=resolved(each.password_file),
                 certificate_authorities=resolved(each.certificate_authorities),
+                oauth_client_secret_file=resolved(each.oauth_client_secret_file),
                 largest=each.largest or settings.limits.message_size,
             )
             for each in settings.collect
@@ -442,11 +443,19 @@ def _contradictions(settings: Settings) -> list[tuple[Place, str]]:
 
 
 def _source_mistakes(source: Source) -> list[tuple[str, str]]:
-    found = [
-        (key, "is needed")
-        for key in ("name", "account", "host", "user", "password_file")
-        if not getattr(source, key)
-    ]
+    found = [(key, "is needed") for key in ("name", "account", "host", "user") if not getattr(source, key)]
+    if source.kerberos == (source.password_file is not None):
+        found.append(("password_file", "goes without kerberos" if source.kerberos else "is needed"))
+    if source.kerberos and source.channel_binding:
+        found.append(("channel_binding", "goes without kerberos"))
+    if source.oauth_token_url:
+        found += [
+            ("oauth_token_url", f"goes without {key}")
+            for key in ("kerberos", "channel_binding", "password_in_clear")
+            if getattr(source, key)
+        ]
+        if source.tls is SourceTls.NONE:
+            found.append(("oauth_token_url", "needs TLS"))
     if source.password_in_clear and source.tls is not SourceTls.NONE:
         found.append(("password_in_clear", "makes no sense with TLS"))
     if source.channel_binding and source.tls is SourceTls.NONE:
