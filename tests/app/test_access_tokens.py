@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from postroom.app.access_tokens import access_token
+from postroom.app.access_tokens import access_token, forget_access_token
 from postroom.config.paths import DataDir
 from postroom.config.sources import Source
 from postroom.model.errors import Unavailable
@@ -126,3 +126,13 @@ async def test_a_damaged_file_is_made_anew(issuer: Issuer, data: DataDir) -> Non
     (path,) = data.journals.glob("*.token")
     path.write_bytes(b"{half")
     assert await access_token(data, source(issuer), "given", 1001.0) == "a"
+
+
+async def test_a_refused_token_is_not_used_again(issuer: Issuer, data: DataDir) -> None:
+    forget_access_token(data, source(issuer))
+    issuer.give(access_token="a", token_type="Bearer", expires_in=3600, refresh_token="rotated")
+    await access_token(data, source(issuer), "given", 1000.0)
+    forget_access_token(data, source(issuer))
+    issuer.give(access_token="b", token_type="Bearer", expires_in=3600)
+    assert await access_token(data, source(issuer), "given", 1001.0) == "b"
+    assert issuer.asked[1]["refresh_token"] == "rotated"

@@ -219,6 +219,17 @@ recipient_delimiter = "ab"
         ("[queue]\nlifetime = '2h'\nwarn_after = '3h'", "queue.warn_after", "less than"),
         ("[queue.smarthost]\nhost='a.test'\nuser='me'", "queue.smarthost.user", "password_file"),
         ("[auth]\ndelay_minimum = 20", "auth.delay_minimum", "delay_maximum"),
+        (
+            "[[collect]]\nname='a'\naccount='a'\nhost='h.test'\nuser='u'\npassword_file='p'\noauth_token_url='https://a.test/'\nchannel_binding=true",
+            "collect[0].oauth_token_url",
+            "goes without channel_binding",
+        ),
+        (
+            "[[collect]]\nname='a'\naccount='a'\nhost='h.test'\nuser='u'\npassword_file='p'\noauth_token_url='https://a.test/'\ntls='none'",
+            "collect[0].oauth_token_url",
+            "needs TLS",
+        ),
+        ("[[collect]]\noauth_token_url='http://a.test/'", "collect[0].oauth_token_url", "https"),
         ("[[listeners]]\nprotocol='imap'", "listeners[0].port", "needs a port"),
         ("[[listeners]]\nprotocol='imap'\nsocket='x'\ntls='none'", "listeners[0].socket", "only LMTP"),
         ("[[listeners]]\nprotocol='lmtp'\nsocket='x'", "listeners[0].tls", "must be none"),

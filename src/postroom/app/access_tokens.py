@@ -57,8 +57,7 @@ async def access_token(data: DataDir, source: Source, refresh_token: str, now: f
     Raises Unavailable, with the reason in plain words, and OSError.
     """
     given = hashlib.sha256(refresh_token.encode()).hexdigest()
-    name = hashlib.sha256(source.name.encode()).hexdigest()[:24]
-    path = data.journals / f"collect-{name}.token"
+    path = _path(data, source)
     kept = _read(path)
     if kept is None or kept.given != given:
         kept = _Kept(given, refresh_token)
@@ -70,6 +69,20 @@ async def access_token(data: DataDir, source: Source, refresh_token: str, now: f
     kept.expires = now + (reply.expires_in if reply.expires_in is not None else _LIFETIME)
     write_private(path, msgspec.json.encode(kept))
     return kept.access
+
+
+def forget_access_token(data: DataDir, source: Source) -> None:
+    """The server has refused it: the next time another one is asked for. Raises OSError."""
+    path = _path(data, source)
+    kept = _read(path)
+    if kept is not None and kept.access:
+        kept.access = ""
+        write_private(path, msgspec.json.encode(kept))
+
+
+def _path(data: DataDir, source: Source) -> Path:
+    name = hashlib.sha256(source.name.encode()).hexdigest()[:24]
+    return data.journals / f"collect-{name}.token"
 
 
 def _read(path: Path) -> _Kept | None:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from postroom.app.access_tokens import access_token, read_secret
+from postroom.app.access_tokens import access_token, forget_access_token, read_secret
 from postroom.app.multidrop import EnvelopeFields
 from postroom.collect.collector import Collector, HeaderFilter, Report, Wishes
 from postroom.collect.imap import ImapMailbox
@@ -107,7 +107,12 @@ async def collect_source(
                 token=bool(source.oauth_token_url),
                 ticket=ticket,
             )
-            remote = await _open(source, login)
+            try:
+                remote = await _open(source, login)
+            except RemoteRefused:
+                if login.token:
+                    forget_access_token(data, source)
+                raise
             try:
                 await collector.collect(remote, dry_run=dry_run)
                 while stay is not None and await stay(remote, collector.report):
