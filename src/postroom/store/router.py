@@ -310,7 +310,7 @@ class ShardedStore:
     async def claim_recent(self, account: AccountId, mailbox: MailboxId) -> tuple[Uid, Uid]:
         """Looks first, and writes only when there is something to claim. Raises NoSuchMailbox."""
         there = self.mailbox_by_id(account, mailbox)
-        if there.recent_from == there.uid_next:
+        if there.selectable and there.recent_from == there.uid_next:
             return there.recent_from, there.uid_next
         claimed: tuple[Uid, Uid] = await self._submit(account, op.ClaimRecent(account, mailbox))
         return claimed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from postroom.model.ids import AccountId, QueueId
 from postroom.model.message import NewMessage, Octets
 from postroom.model.uidset import UidSet
 from postroom.store.api import Batch, Column, Delivery, QueuedMessage, QueuedRecipient
+from postroom.store.fsck import check_shard
 from postroom.store.router import ShardedStore
 from tests.store.sqlite.shards import ALL, ANNA, BERT, DAY, look, new_message, to
 
@@ -188,3 +190,36 @@ async def test_large_messages_are_files(store: ShardedStore, tmp_path: Path) -> 
 async def _part(octets: Any, offset: int, length: int) -> bytes:
     found = octets.read(offset, length)
     return found if isinstance(found, bytes) else bytes(await found)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_references_are_counted_in_any_order(store: ShardedStore, tmp_path: Path, seed: int) -> None:
+    """Several entries of a message go at once, some of several messages, with gaps: what is left is a sound shard with the
+    octets of what is left."""
+    chance = random.Random(seed)
+    inbox, archive = store.mailbox(ANNA, "INBOX").id, store.mailbox(ANNA, "Archive").id
+    for number in range(8):
+        await store.deliver(to(ANNA, new_message(str(number))))
+        if number % 3 == 0:  # kept once for both, so that content is shared as well
+            message = new_message(f"both {number}")
+            await store.deliver(Batch([Delivery(ANNA, message), Delivery(BERT, message)]))
+    while store.mailbox(ANNA, "Archive").messages + store.mailbox(ANNA, "INBOX").messages:
+        for mailbox in (inbox, archive):
+            uids = list(store.uids(ANNA, mailbox))
+            if store.modseq(ANNA) < 30 and uids:
+                some = UidSet.of(chance.sample(uids, min(len(uids), chance.randrange(1, 9))))
+                await store.copy(ANNA, mailbox, some, chance.choice([inbox, archive]))
+            uids = list(store.uids(ANNA, mailbox))
+            if uids:
+                some = UidSet.of(chance.sample(uids, chance.randrange(1, len(uids) + 1)))
+                since = store.modseq(ANNA)
+                done = await store.expunge(ANNA, mailbox, some, only_deleted=False)
+                assert done.uids == some
+                assert store.changes(ANNA, mailbox, since).gone == some
+                assert list(store.uids(ANNA, mailbox)) == sorted(set(uids) - set(some))
+                assert list(store.uids(ANNA, mailbox, since)) == uids
+            for batch in store.fetch(ANNA, mailbox, ALL, [Column.SIZE, Column.OCTETS]):
+                assert [row[0] for row in batch] == [len(await read(row[1])) for row in batch]
+        assert check_shard(tmp_path / "0.sqlite", tmp_path / "blobs") == []
+    left = counts(tmp_path)
+    assert (left["message"], left["message_share"], left["content_share"], left["content"]) == (3, 0, 0, 3)

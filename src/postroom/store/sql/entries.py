@@ -244,12 +244,13 @@ def all_rows(work: Work, account: AccountId, mailbox: MailboxId) -> list[Whole]:
 
 
 def remove_rows(work: Work, account: AccountRow, mailbox: MailboxRow, rows: list[Whole]) -> UidSet:
-    """Delete entries, count and log them; their messages are not released. Returns their UIDs; saves nothing."""
+    """Log entries, delete and count them; their messages are not released. Returns their UIDs; saves nothing."""
     modseq = account.advance()
     uids = UidSet.of(row[0] for row in rows)
+    account.log_gone(work, mailbox.id, uids)
     work.executemany(
-        "DELETE FROM entry WHERE account = ? AND mailbox = ? AND uid = ?",
-        [(account.id, mailbox.id, row[0]) for row in rows],
+        "DELETE FROM entry WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ?",
+        [(account.id, mailbox.id, first, last) for first, last in uids.ranges],
     )
     add_holes(work, account.id, mailbox.id, uids)
     octets = 0
@@ -264,7 +265,6 @@ def remove_rows(work: Work, account: AccountRow, mailbox: MailboxRow, rows: list
     mailbox.highest_modseq = modseq
     account.messages -= len(rows)
     account.octets -= octets
-    account.log_gone(work, mailbox.id, [(uid, message, created) for uid, created, message, *_ in rows])
     return uids
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from postroom.store.api import QueuedMessage, QueuedRecipient
 from postroom.store.operations import UpdateQueued
-from postroom.store.sql.messages import release_content
+from postroom.store.sql.messages import release_contents
 from postroom.store.sql.rows import Work
 
 PENDING: Final = "pending"
@@ -59,4 +59,4 @@ def update_queued(work: Work, operation: UpdateQueued) -> None:
         work.execute("UPDATE queue_message SET warned = ? WHERE id = ?", (message.warned, message.id))
     else:
         work.execute("DELETE FROM queue_message WHERE id = ?", (message.id,))
-        release_content(work, there[0])
+        release_contents(work, (there[0],))

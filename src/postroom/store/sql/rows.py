@@ -19,6 +19,7 @@ import apsw
 from postroom.model.change import ChangeKind
 from postroom.model.errors import NoSuchMailbox, Unavailable
 from postroom.model.ids import AccountId, MailboxId, Modseq
+from postroom.model.uidset import UidSet
 
 RETAINED: Final = 100_000
 """Modseqs of an account whose changes are kept; older ones are cut, ``CUT_STEP`` at a time."""
@@ -82,6 +83,10 @@ _UPDATE_MAILBOX: Final = (
     "highest_modseq = ? WHERE account = ? AND id = ?"
 )
 _INSERT_CHANGE: Final = "INSERT INTO change VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_GONE: Final = (
+    "INSERT INTO change SELECT account, mailbox, ?5, ?6 + uid - ?3, ?7, uid, uid, message, created FROM entry "
+    "WHERE account = ?1 AND mailbox = ?2 AND uid BETWEEN ?3 AND ?4"
+)
 
 
 @dataclass(slots=True)
@@ -124,17 +129,15 @@ class AccountRow:
         )
         self.logged += 1
 
-    def log_gone(self, work: Work, mailbox: int, gone: list[tuple[int, int, int]]) -> None:
-        """Write the departure of entries given as (UID, message, created)."""
+    def log_gone(self, work: Work, mailbox: int, uids: UidSet) -> None:
+        """Write the departure of entries that are still there. Whole runs of UIDs go in one statement, inside SQLite."""
         modseq, logged = self.advance(), self.logged
-        work.executemany(
-            _INSERT_CHANGE,
-            [
-                (self.id, mailbox, modseq, n, int(ChangeKind.GONE), uid, uid, message, created)
-                for n, (uid, message, created) in enumerate(gone, logged)
-            ],
-        )
-        self.logged = logged + len(gone)
+        runs = []
+        for first, last in uids.ranges:
+            runs.append((self.id, mailbox, first, last, modseq, logged, int(ChangeKind.GONE)))
+            logged += last - first + 1
+        work.executemany(_INSERT_GONE, runs)
+        self.logged = logged
 
     def save(self, work: Work) -> None:
         """Write it back, and note the announcement when something changed."""
