@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.live import OFFSETS, free_base_port
+
 ROOT = Path(__file__).parents[1]
 TEXTS = (".py", ".md", ".toml", ".lock", ".service", ".sql", ".yaml", ".yml", ".txt")
 
@@ -131,3 +133,9 @@ def test_a_skip_is_a_failure_in_ci(tmp_path: Path, ci: str, outcome: str) -> Non
     assert "1 xfailed" in done.stdout
     assert "no such client" in done.stdout or not ci
     assert (done.returncode == 0) is not bool(ci)
+
+
+def test_servers_of_tests_never_meet() -> None:
+    """A server that a test has killed must find its ports free when it starts again."""
+    bases = [free_base_port() for _ in range(40)]
+    assert len({base + offset for base in bases for offset in OFFSETS.values()}) == 40 * len(OFFSETS)

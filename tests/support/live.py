@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,13 +35,29 @@ OFFSETS: Final = {
 }
 
 
+_STEP: Final = 18
+"""The offsets differ modulo this, so that servers whose base ports are multiples of it have no port in common."""
+_claims: Final[deque[socket.socket]] = deque(maxlen=64)
+
+
 def free_base_port() -> int:
-    """A base port whose standard offsets are all free now."""
+    """A base port whose standard offsets are all free now, and which no other test of this machine is given while this one
+    runs: a server that is down between a kill and its next start finds its ports again."""
     chooser = random.SystemRandom()
-    for _ in range(200):
-        base = chooser.randrange(10_000, 31_000)
+    for _ in range(500):
+        base = chooser.randrange(10_008, 31_000, _STEP)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0postroom-tests-{base}")
+        except OSError:
+            claim.close()
+            continue
         if all(_is_free(base + offset) for offset in OFFSETS.values()):
+            if len(_claims) == _claims.maxlen:
+                _claims.popleft().close()
+            _claims.append(claim)
             return base
+        claim.close()
     raise RuntimeError("no free ports")
 
 
