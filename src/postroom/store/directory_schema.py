@@ -59,7 +59,40 @@ CREATE TABLE sender (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_V1,)
+_V2: Final = """
+CREATE TABLE scram_sha1 (
+    account INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    salt BLOB NOT NULL,
+    iterations INTEGER NOT NULL,
+    stored BLOB NOT NULL,
+    server BLOB NOT NULL
+) STRICT;
+CREATE TABLE shared_secret (
+    account INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    sealed BLOB NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+CREATE TABLE app_password (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    label TEXT NOT NULL,
+    protocols TEXT NOT NULL,
+    password TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER,
+    UNIQUE (account, label)
+) STRICT;
+CREATE TABLE ban (
+    network TEXT PRIMARY KEY,
+    created INTEGER NOT NULL,
+    until INTEGER,
+    reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+"""What logs in beside the password: keys of SCRAM-SHA-1, secrets that are sealed rather than hashed (CRAM-MD5, APOP), app
+passwords; and the networks that may not log in. Times are seconds since 1970; a NULL end is never."""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_V1, _V2)
 VERSION: Final = len(MIGRATIONS)
 _BUSY_MS: Final = 10_000
 _RETRY_MS: Final = 20
