@@ -14,21 +14,26 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 from postroom.model.account import Account
-from postroom.model.credentials import ScramKeys
-from postroom.model.errors import AuthenticationFailed, NotAllowed, TooManyAttempts, Unavailable
+from postroom.model.errors import AuthenticationFailed, TooManyAttempts, Unavailable
 from postroom.model.ids import AccountId
 from postroom.session.attempts import Attempts
+from postroom.session.authentication_errors import EncryptionRequired, ExchangeCancelled, MechanismUnknown
 from postroom.session.bearer import INVALID, TokenRefused, TokenVerifier
+from postroom.session.credential_directory import (
+    AttemptRecord,
+    CredentialDirectory,
+    Executor,
+    StoredCredentials,
+)
 from postroom.session.external import CertificateName, names_in
 from postroom.session.kerberos import Ticket, TicketRefused, TicketVerifier
+from postroom.session.lately import Lately
 from postroom.session.transport import Transport
+from postroom.session.turns import Turns
 from postroom.wire.sasl.api import (
     Challenge,
     Failure,
@@ -46,128 +51,22 @@ from postroom.wire.sasl.api import (
 from postroom.wire.sasl.gssapi import GssapiServer
 from postroom.wire.sasl.registry import BY_NAME, MECHANISMS
 
+__all__ = [
+    "AttemptRecord",
+    "Authenticator",
+    "ChallengeFunction",
+    "CredentialDirectory",
+    "EncryptionRequired",
+    "ExchangeCancelled",
+    "Executor",
+    "MechanismUnknown",
+    "StoredCredentials",
+]
+
 CACHE_SECONDS: Final = 60.0
-_CACHE_SIZE: Final = 10_000
-
-T = TypeVar("T")
-
-
-class ExchangeCancelled(AuthenticationFailed):
-    """The client cancelled the exchange (RFC 4422 §3.5); nothing is counted."""
-
-    default_public = "Authentication cancelled"
-
-
-class MechanismUnknown(NotAllowed):
-    """The mechanism is not offered here."""
-
-    default_public = "Unsupported authentication mechanism"
-
-
-class EncryptionRequired(NotAllowed):
-    """Nothing is offered in clear on this listener."""
-
-    default_public = "Encryption required for authentication"
-
-
-class Executor(Protocol):
-    """What needs an event loop, injected by the composition root."""
-
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a function that blocks, in a bounded pool; Unavailable when too many wait already."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-
-    def lock(self) -> AbstractAsyncContextManager[Any]:
-        """A fresh mutual exclusion between coroutines."""
-
-    def now(self) -> float:
-        """A monotonic clock, in seconds."""
-
-
-class StoredCredentials(Protocol):
-    """What a login is verified against (``store.directory_entries.Credentials``)."""
-
-    @property
-    def login(self) -> str:
-        """The canonical login, or what was given, cut to a bounded length."""
-
-    @property
-    def account(self) -> Account | None:
-        """None for nobody."""
-
-    @property
-    def password_hash(self) -> str:
-        """Changes when the password does."""
-
-    @property
-    def scram(self) -> ScramKeys:
-        """Real keys, or stable fake ones."""
-
-    @property
-    def outdated(self) -> bool:
-        """Whether a verified password should be stored anew."""
-
-    def verify(self, password: str) -> bool:
-        """Blocks; equally long for every outcome."""
-
-
-class CredentialDirectory(Protocol):
-    """What this module needs of the directory."""
-
-    @property
-    def version(self) -> int:
-        """Changes whenever anything may have changed."""
-
-    def credentials(self, login: str) -> StoredCredentials:
-        """Never fails for a name."""
-
-    def renew_password(self, account: AccountId, verified: str, password: str) -> None:
-        """Blocks; stores the password anew if the hash is still ``verified``."""
-
-
-@dataclass(slots=True, frozen=True)
-class AttemptRecord:
-    """For the audit log and the metrics: one finished attempt. ``login`` may be anything the peer sent."""
-
-    session_id: str
-    address: str
-    mechanism: str
-    login: str
-    account: AccountId | None
-    outcome: str
-    """ok, or the private reason."""
-
 
 ChallengeFunction = Callable[[bytes], Awaitable[bytes | None]]
 """Sends a challenge (decoded octets) and returns the response, or None when the client cancelled."""
-
-
-class _Lately:
-    """Verified and refused passwords of the last minute, by keyed digest; empty after any change of the directory."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._entries: OrderedDict[bytes, tuple[float, Account | None]] = OrderedDict()
-        self._version = -1
-
-    def find(self, digest: bytes, version: int, now: float) -> tuple[float, Account | None] | None:
-        """(until, account), the account None for a refused one; None for what is not known."""
-        if version != self._version:
-            self._entries.clear()
-            self._version = version
-        found = self._entries.get(digest)
-        return found if found is not None and found[0] > now else None
-
-    def remember(self, digest: bytes, account: Account | None, version: int, now: float) -> None:
-        """``version`` is the directory's before the password was looked up."""
-        if version != self._version:
-            return
-        self._entries[digest] = (now + self._seconds, account)
-        self._entries.move_to_end(digest)
-        if len(self._entries) > _CACHE_SIZE:
-            self._entries.popitem(last=False)
 
 
 class Authenticator:
@@ -199,8 +98,8 @@ class Authenticator:
         self._certificate_names = certificate_names
         self._channel_binding = channel_binding
         self._key = secrets.token_bytes(32)
-        self._lately = _Lately(cache_seconds)
-        self._turns: dict[tuple[str, str], tuple[AbstractAsyncContextManager[Any], list[None]]] = {}
+        self._lately = Lately(cache_seconds)
+        self._turns = Turns(executor)
 
     def offered(self, transport: Transport) -> bool:
         """Whether a client may authenticate at all on this connection as it is now (TLS, or allowed in clear)."""
@@ -447,7 +346,7 @@ class Authenticator:
         address = transport.peer.address
         digest = self._digest(mechanism, login, transport, password)
         wrong = self._digest("", login, transport, password)
-        async with self._turn((address, login)):
+        async with self._turns.take((address, login)):
             admitted = self._attempts.admitted(address, login, self._executor.now())
             if admitted:
                 account = await self._look_up(digest, login, password)
@@ -539,17 +438,3 @@ class Authenticator:
         return hashlib.blake2b(
             b"".join([b"%d:%b" % (len(part), part) for part in encoded]), digest_size=32, key=self._key
         ).digest()
-
-    @asynccontextmanager
-    async def _turn(self, key: tuple[str, str]) -> AsyncIterator[None]:
-        """One attempt at a time for each address and login: ten connections at once cost one hash, and guesses made at
-        once are counted one by one."""
-        lock, waiting = self._turns.setdefault(key, (self._executor.lock(), []))
-        waiting.append(None)
-        try:
-            async with lock:
-                yield
-        finally:
-            waiting.pop()
-            if not waiting:
-                del self._turns[key]
