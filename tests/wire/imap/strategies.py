@@ -164,7 +164,16 @@ id_params = st.none() | st.lists(
 
 plain_commands: st.SearchStrategy[c.Command] = st.one_of(
     st.sampled_from(
-        [c.Capability(), c.Noop(), c.Logout(), c.Namespace(), c.Check(), c.Close(), c.Unselect()]
+        [
+            c.Capability(),
+            c.Noop(),
+            c.Logout(),
+            c.Namespace(),
+            c.Check(),
+            c.Close(),
+            c.Unselect(),
+            c.Unauthenticate(),
+        ]
     ),
     st.just(c.Expunge()),
     st.builds(c.Login, text, text),

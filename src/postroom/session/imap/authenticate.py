@@ -1,4 +1,4 @@
-"""LOGIN and AUTHENTICATE (RFC 3501 §6.2.2, §6.2.3, RFC 4959)."""
+"""LOGIN and AUTHENTICATE (RFC 3501 §6.2.2, §6.2.3, RFC 4959), UNAUTHENTICATE (RFC 8437)."""
 
 from __future__ import annotations
 
@@ -60,6 +60,12 @@ async def authenticate(session: ImapSession, request: Request) -> None:
         session.login_failed()
     except PostroomError as error:
         _refuse(session, request, error)
+
+
+async def unauthenticate(session: ImapSession, request: Request) -> None:
+    """UNAUTHENTICATE: nothing of the user is left on the connection. Failed logins still count: it cannot start them anew."""
+    session.forget_user()
+    session.ok(request, "Nobody is logged in now")
 
 
 async def _enter(session: ImapSession, request: Request, account: Account) -> None:

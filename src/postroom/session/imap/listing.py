@@ -177,6 +177,10 @@ def _value(session: ImapSession, mailbox: Mailbox, item: StatusItem) -> int | No
             return mailbox.highest_modseq
         case StatusItem.APPENDLIMIT:
             return session.services.message_limit
+        case StatusItem.SIZE:
+            return mailbox.octets
+        case StatusItem.DELETED:
+            return mailbox.deleted
 
 
 def _recent(session: ImapSession, mailbox: Mailbox) -> int:

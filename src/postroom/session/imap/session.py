@@ -162,11 +162,7 @@ class ImapSession:
     async def end(self) -> None:
         """The connection is gone."""
         self._drop_append()
-        self.stop_idling()
-        self.view = None
-        if self._counted and self.account is not None:
-            self._counted = False
-            self.services.connections.leave(self.account.id, self.transport.peer.address)
+        self.forget_user()
 
     # --- for the handlers
 
@@ -216,6 +212,16 @@ class ImapSession:
         self._counted = True
         self.account = account
         return True
+
+    def forget_user(self) -> None:
+        """Nothing is selected or enabled, and nobody is logged in."""
+        self.stop_idling()
+        self.view = None
+        self.sync = Synchroniser(self)
+        if self._counted and self.account is not None:
+            self._counted = False
+            self.services.connections.leave(self.account.id, self.transport.peer.address)
+        self.account = None
 
     def login_failed(self) -> None:
         """After the answer to a login that failed: the third ends the connection (threats: guessing of passwords)."""

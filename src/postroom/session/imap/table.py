@@ -49,6 +49,7 @@ HANDLERS: Final[dict[type[Any], Handler]] = {
     commands.Store: store.store,
     commands.Subscribe: mailboxes.subscribe,
     commands.UidExpunge: select.expunge,
+    commands.Unauthenticate: authenticate.unauthenticate,
     commands.Unselect: select.unselect,
     commands.Unsubscribe: mailboxes.subscribe,
 }

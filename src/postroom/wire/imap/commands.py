@@ -67,6 +67,11 @@ class Login:
     password: str = field(repr=False)
 
 
+@dataclass(slots=True, frozen=True)
+class Unauthenticate:
+    """UNAUTHENTICATE (RFC 8437 §3): back to the state before the login; never answered with NO."""
+
+
 # --- authenticated (RFC 3501 §6.3) -----------------------------------------------------------------------------------
 
 
@@ -127,7 +132,8 @@ class Unsubscribe:
 
 
 class StatusItem(Enum):
-    """Items of STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 7889 §3.3); value is the wire form."""
+    """Items of STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 7889 §3.3, RFC 8438 §2, RFC 9051 §6.3.11 DELETED); value is
+    the wire form."""
 
     MESSAGES = "MESSAGES"
     RECENT = "RECENT"
@@ -136,6 +142,8 @@ class StatusItem(Enum):
     UNSEEN = "UNSEEN"
     HIGHESTMODSEQ = "HIGHESTMODSEQ"
     APPENDLIMIT = "APPENDLIMIT"
+    SIZE = "SIZE"
+    DELETED = "DELETED"
 
     __hash__ = object.__hash__
 
@@ -323,6 +331,7 @@ Command = (
     | StartTls
     | Authenticate
     | Login
+    | Unauthenticate
     | Select
     | Examine
     | Create

@@ -29,6 +29,7 @@ from postroom.wire.imap.commands import (
     Logout,
     Select,
     StartTls,
+    Unauthenticate,
     Unselect,
 )
 from postroom.wire.imap.connection import decode_base64
@@ -562,6 +563,8 @@ class ImapServer:
                 self.state = State.SELECTED
             case Close() | Unselect():
                 self.state = State.AUTHENTICATED
+            case Unauthenticate():
+                self._log_out()
             case StartTls():
                 self._phase = _Phase.TLS
                 self._tag = tag
@@ -576,6 +579,13 @@ class ImapServer:
         self._framing.max_line = MAX_LINE
         self._errors = 0
         self._touched = True
+
+    def _log_out(self) -> None:
+        """Everything is as before the login, but for TLS (RFC 8437 §3); the time for a login runs anew."""
+        self.state = State.NOT_AUTHENTICATED
+        self._framing.max_line = MAX_LINE_BEFORE_LOGIN
+        self._errors = 0
+        self._deadline = None
 
     def tls_started(self) -> None:
         """The handshake is done: commands are read again, in the state of a new connection (threats T5)."""

@@ -9,7 +9,16 @@ from typing import Any, Final
 
 from postroom.wire.imap import connection, mailboxes, messages
 from postroom.wire.imap.commands import Append
-from postroom.wire.imap.ext import enable, idle, list_extended, move, namespace, uidplus, unselect
+from postroom.wire.imap.ext import (
+    enable,
+    idle,
+    list_extended,
+    move,
+    namespace,
+    uidplus,
+    unauthenticate,
+    unselect,
+)
 from postroom.wire.imap.ext import id as id_
 from postroom.wire.imap.plain import write_nothing
 from postroom.wire.imap.spec import LOGGED_IN, CommandSpec
@@ -24,6 +33,7 @@ EXTENSIONS: Final[tuple[Extension[CommandSpec], ...]] = (
     Extension("NAMESPACE", "RFC 2342", namespace.ROWS),
     Extension("CHILDREN", "RFC 3348"),
     Extension("UNSELECT", "RFC 3691", unselect.ROWS),
+    Extension("UNAUTHENTICATE", "RFC 8437", unauthenticate.ROWS),
     Extension("UIDPLUS", "RFC 4315", uidplus.ROWS),
     Extension("MOVE", "RFC 6851", move.ROWS),
     Extension("ESEARCH", "RFC 4731"),
@@ -31,6 +41,7 @@ EXTENSIONS: Final[tuple[Extension[CommandSpec], ...]] = (
     Extension("CONDSTORE", "RFC 7162"),
     Extension("LIST-EXTENDED", "RFC 5258", list_extended.ROWS),
     Extension("LIST-STATUS", "RFC 5819"),
+    Extension("STATUS=SIZE", "RFC 8438"),
     Extension("SPECIAL-USE", "RFC 6154"),
     Extension("CREATE-SPECIAL-USE", "RFC 6154"),
     Extension("MULTIAPPEND", "RFC 3502"),
