@@ -22,9 +22,9 @@ def test_the_readme_names_every_extension() -> None:
         for name in names
         if not any(name in row for row in rows)
     }
-    # Said in other words there, belonging to the base protocol, or not announced yet.
+    # Said in other words there, or belonging to the base protocol.
     base = {"pop3: STLS", "pop3: USER", "pop3: EXPIRE", "pop3: IMPLEMENTATION", "smtp: HELP"}
-    assert missing <= base | {"sasl: SCRAM-SHA-256-PLUS"}
+    assert missing <= base
 
 
 def test_write_puts_the_page_into_a_file(tmp_path: Path) -> None:

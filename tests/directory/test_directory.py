@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from postroom.model.account import Account
 from postroom.model.address import Address
+from postroom.model.credentials import derive_scram_keys
 from postroom.model.errors import (
     InvalidName,
     LimitExceeded,
@@ -391,6 +393,41 @@ def test_unknown_logins_have_stable_fake_keys(directory: Directory, path: Path) 
     directory.add_account("alice@example.org", PASSWORD)
     real = directory.credentials("alice@example.org").scram
     assert (len(real.salt), real.iterations) == (len(first.scram.salt), first.scram.iterations)
+
+
+def test_fake_keys_of_each_hash_look_like_real_ones(directory: Directory) -> None:
+    directory.add_account("alice@example.org", PASSWORD)
+    real, fake = directory.credentials("alice@example.org"), directory.credentials("nobody@example.org")
+    assert real.has_scram_sha1
+    assert not fake.has_scram_sha1
+    for found in (real, fake):
+        assert len(found.scram_sha1.stored_key) == len(found.scram_sha1.server_key) == 20
+        assert len(found.scram_sha1.salt) == len(found.scram.salt)
+        assert found.scram_sha1.salt != found.scram.salt
+        assert found.scram_sha1.iterations == found.scram.iterations
+    assert fake.scram_sha1 == directory.credentials("Nobody@Example.org").scram_sha1
+
+
+def test_keys_of_sha1_come_and_go_with_the_setting(directory: Directory, path: Path) -> None:
+    made = directory.add_account("alice@example.org", PASSWORD)
+    without = Directory(path, replace(CHEAP, scram_sha1=False))
+    found = without.credentials("alice@example.org")
+    assert found.outdated
+    without.renew_password(made.id, found.password_hash, PASSWORD)
+    changed = directory.credentials("alice@example.org")
+    assert not changed.has_scram_sha1
+    assert not without.credentials("alice@example.org").outdated
+    assert changed.outdated
+    directory.renew_password(made.id, changed.password_hash, PASSWORD)
+    assert directory.credentials("alice@example.org").has_scram_sha1
+    without.close()
+
+
+def test_keys_of_sha1_follow_the_password(directory: Directory) -> None:
+    directory.add_account("alice@example.org", PASSWORD)
+    directory.set_password("alice@example.org", "another long password")
+    found = directory.credentials("alice@example.org").scram_sha1
+    assert found == derive_scram_keys("another long password", found.salt, found.iterations, "sha1")
 
 
 def test_unknown_logins_cost_the_same_hash(directory: Directory) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from postroom.session.transport import Peer, TlsInfo
 from postroom.store.directory import Directory, NewAccount, PasswordScheme
 from postroom.wire.sasl.login import LoginClient
 from postroom.wire.sasl.plain import PlainClient, write_plain
+from postroom.wire.sasl.registry import BY_NAME
 from postroom.wire.sasl.scram import ScramClient
 from tests.support.inline import InlineExecutor
 
@@ -103,14 +104,14 @@ async def test_nothing_in_clear(setup: Setup) -> None:
     with pytest.raises(EncryptionRequired):
         await run(setup, "PLAIN", clear, PlainClient(ALICE, PASSWORD))
     allowed = Line(tls=None, cleartext_auth_allowed=True)
-    assert setup.authenticator.mechanisms(allowed) == ("SCRAM-SHA-256", "PLAIN", "LOGIN")
+    assert setup.authenticator.mechanisms(allowed) == ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN")
     assert (await setup.authenticator.login(ALICE, PASSWORD, allowed)).name == ALICE
 
 
 def test_channel_binding_is_offered_where_there_is_something_to_bind_to(setup: Setup) -> None:
     bound = Line(tls=TlsInfo("TLSv1.3", "x", exporter=b"exported"))
     assert setup.authenticator.mechanisms(bound)[0] == "SCRAM-SHA-256-PLUS"
-    assert setup.authenticator.mechanisms(line()) == ("SCRAM-SHA-256", "PLAIN", "LOGIN")
+    assert setup.authenticator.mechanisms(line()) == ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN")
 
 
 # --- exchanges
@@ -142,6 +143,8 @@ EXPORTED = {"tls-exporter": b"exported"}
         ("SCRAM-SHA-256", lambda p: ScramClient(ALICE, p)),
         ("Scram-Sha-256", lambda p: ScramClient("ALICE@Example.org", p, authzid=ALICE)),
         ("SCRAM-SHA-256-PLUS", lambda p: ScramClient(ALICE, p, EXPORTED, plus=True)),
+        ("SCRAM-SHA-1", lambda p: BY_NAME["SCRAM-SHA-1"].client(ALICE, p, {})),
+        ("SCRAM-SHA-1-PLUS", lambda p: BY_NAME["SCRAM-SHA-1-PLUS"].client(ALICE, p, EXPORTED)),
     ],
 )
 async def test_exchanges(setup: Setup, mechanism: str, client: Callable[[str], Any], initial: bool) -> None:
@@ -165,6 +168,8 @@ async def test_exchanges(setup: Setup, mechanism: str, client: Callable[[str], A
         ("SCRAM-SHA-256", lambda: ScramClient(CAROL, PASSWORD)),
         ("SCRAM-SHA-256", lambda: ScramClient("nobody@example.org", PASSWORD)),
         ("SCRAM-SHA-256", lambda: ScramClient(ALICE, PASSWORD, authzid=BOB)),
+        ("SCRAM-SHA-1", lambda: ScramClient("nobody@example.org", PASSWORD, hash_name="sha1")),
+        ("SCRAM-SHA-1", lambda: ScramClient(ALICE, PASSWORD, hash_name="sha256")),
         ("LOGIN", lambda: LoginClient(CAROL, PASSWORD)),
     ],
 )
@@ -189,6 +194,28 @@ async def test_unknown_mechanisms(setup: Setup) -> None:
     for name in ("CRAM-MD5", "SCRAM-SHA-256-PLUS", "", "PLAIN "):
         with pytest.raises(MechanismUnknown):
             await run(setup, name, line(), PlainClient(ALICE, PASSWORD))
+
+
+async def test_what_is_turned_off_is_neither_offered_nor_served(setup: Setup) -> None:
+    setup.authenticator = Authenticator(setup.directory, setup.executor, without=("SCRAM-SHA-1", "LOGIN"))
+    assert setup.authenticator.mechanisms(line()) == ("SCRAM-SHA-256", "PLAIN")
+    with pytest.raises(MechanismUnknown):
+        await run(setup, "SCRAM-SHA-1", line(), ScramClient(ALICE, PASSWORD, hash_name="sha1"))
+
+
+async def test_keys_of_sha1_are_made_at_the_first_login_that_shows_the_password(setup: Setup) -> None:
+    """A password of before: nothing but its hash and its newer keys is there."""
+    older = Directory(setup.path, replace(CHEAP, scram_sha1=False))
+    older.set_password(ALICE, PASSWORD)
+    older.close()
+
+    def client() -> ScramClient:
+        return ScramClient(ALICE, PASSWORD, hash_name="sha1")
+
+    with pytest.raises(AuthenticationFailed):
+        await run(setup, "SCRAM-SHA-1", line(), client())
+    await setup.attempt()
+    assert (await run(setup, "SCRAM-SHA-1", line(), client())).name == ALICE
 
 
 async def test_data_behind_the_last_challenge_is_refused(setup: Setup) -> None:

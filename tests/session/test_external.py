@@ -159,6 +159,6 @@ async def test_what_a_man_in_the_middle_would_cause(
 
 async def test_binding_can_be_turned_off(setup: Setup) -> None:
     setup.authenticator = Authenticator(setup.directory, setup.executor, channel_binding=False)
-    assert setup.authenticator.mechanisms(BOUND) == ("SCRAM-SHA-256", "PLAIN", "LOGIN")
+    assert setup.authenticator.mechanisms(BOUND) == ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN")
     unaware = ScramClient(ALICE, PASSWORD, END_POINT, offered_plus=False)
     assert (await run(setup, "SCRAM-SHA-256", BOUND, unaware)).name == ALICE

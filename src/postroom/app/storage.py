@@ -37,6 +37,7 @@ def password_scheme(settings: Settings) -> PasswordScheme:
         memory=auth.argon2_memory // 1024,
         parallelism=auth.argon2_parallelism,
         scram_iterations=auth.scram_iterations,
+        scram_sha1=auth.scram_sha1,
     )
 
 

@@ -17,6 +17,7 @@ def password_scheme(auth: Auth) -> PasswordScheme:
         memory=auth.argon2_memory // 1024,
         parallelism=auth.argon2_parallelism,
         scram_iterations=auth.scram_iterations,
+        scram_sha1=auth.scram_sha1,
     )
 
 

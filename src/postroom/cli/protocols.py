@@ -74,8 +74,8 @@ def _sections() -> Iterator[str]:
     yield "\n## SASL\n\n"
     yield from _table(("mechanism",), ((spec.name,) for spec in MECHANISMS))
     yield (
-        "\nSCRAM-SHA-256-PLUS is announced where the TLS layer exports keying material (RFC 9266), which Python's `ssl` does not "
-        "do yet.\n"
+        "\nA mechanism is announced only where it can be used: docs/authentication.md says when. SCRAM with -PLUS is bound to "
+        "the server's certificate (tls-server-end-point, RFC 5929 §4).\n"
     )
 
 

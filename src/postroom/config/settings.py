@@ -255,9 +255,15 @@ class Auth:
     argon2_parallelism: int = setting(1, "Lanes of one argon2id hash.", minimum=1, maximum=64)
     scram_iterations: int = setting(
         16_384,
-        "Iterations of SCRAM-SHA-256 for passwords set from now on (RFC 7677 §4 asks for 4096 or more).",
+        "Iterations of SCRAM for passwords set from now on (RFC 7677 §4 asks for 4096 or more).",
         minimum=4096,
         maximum=10_000_000,
+    )
+    scram_sha1: bool = setting(
+        True,
+        "Whether SCRAM-SHA-1 and SCRAM-SHA-1-PLUS are offered behind SCRAM-SHA-256, and their keys kept. On, since many clients "
+        "know no newer SCRAM and would show the password otherwise; what breaks SHA-1, collisions, does not break HMAC. Off: "
+        "keys are no longer made, and those there are go with the next login that shows the password.",
     )
     cache_seconds: int = setting(
         60,

@@ -150,7 +150,7 @@ class Authentication:
     )
     channel_binding: bool = setting(
         True,
-        "Whether SCRAM-SHA-256-PLUS is offered, with tls-server-end-point (RFC 5929 §4) as the one type of channel binding. "
+        "Whether SCRAM is offered with -PLUS, with tls-server-end-point (RFC 5929 §4) as the one type of channel binding. "
         "Clients that insist on another type cannot log in then.",
     )
     oauth: Oauth = section(Oauth)

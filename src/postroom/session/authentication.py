@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from postroom.model.account import Account
@@ -84,11 +84,12 @@ class Authenticator:
         tickets: TicketVerifier | None = None,
         certificate_names: Sequence[CertificateName] = (CertificateName.MAILBOX,),
         channel_binding: bool = True,
+        without: Collection[str] = (),
     ) -> None:
         """``record`` is told of every finished attempt; it must not raise. ``cache_seconds`` is how long a verified password
         is remembered. Without ``tokens`` no mechanism that takes a bearer token is offered, without ``tickets`` none of
         Kerberos. ``certificate_names`` are the names in a client's certificate that are taken for logins. Without
-        ``channel_binding`` no -PLUS is offered."""
+        ``channel_binding`` no -PLUS is offered, and none of the mechanisms named in ``without``."""
         self._directory = directory
         self._executor = executor
         self._attempts = attempts or Attempts()
@@ -97,6 +98,7 @@ class Authenticator:
         self._tickets = tickets
         self._certificate_names = certificate_names
         self._channel_binding = channel_binding
+        self._without = frozenset(without)
         self._key = secrets.token_bytes(32)
         self._lately = Lately(cache_seconds)
         self._turns = Turns(executor)
@@ -113,7 +115,9 @@ class Authenticator:
         return tuple(
             spec.name
             for spec in MECHANISMS
-            if (can_bind or not spec.binds) and self._can_check(spec, transport)
+            if (can_bind or not spec.binds)
+            and spec.name not in self._without
+            and self._can_check(spec, transport)
         )
 
     def _bindings(self, transport: Transport) -> Mapping[str, bytes]:
@@ -179,7 +183,7 @@ class Authenticator:
                             spec.name, authcid, transport, "another authorization identity"
                         )
                     return await self._verify(spec.name, authcid, password, transport)
-                case NeedsScramSecret(authcid, authzid):
+                case NeedsScramSecret(authcid, authzid, hash_name):
                     credentials = self._directory.credentials(authcid)
                     user = credentials.login
                     await self._admit(spec.name, user, transport)
@@ -187,7 +191,9 @@ class Authenticator:
                         raise await self._refusal(
                             spec.name, user, transport, "another authorization identity"
                         )
-                    step = server.secret(credentials.scram)
+                    step = server.secret(
+                        credentials.scram if hash_name == "sha256" else credentials.scram_sha1
+                    )
                 case NeedsToken():
                     return await self._bear(spec.name, server, step, transport, challenge)
                 case NeedsCertificate(authzid):

@@ -53,6 +53,10 @@ class StoredCredentials(Protocol):
         """Real keys, or stable fake ones."""
 
     @property
+    def scram_sha1(self) -> ScramKeys:
+        """The same for SCRAM-SHA-1."""
+
+    @property
     def outdated(self) -> bool:
         """Whether a verified password should be stored anew."""
 

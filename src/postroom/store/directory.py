@@ -13,6 +13,7 @@ It must not know: protocols, mail, the mail store's shards beyond their numbers.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ import apsw
 
 from postroom.model.account import Account
 from postroom.model.address import Address
-from postroom.model.credentials import ScramKeys
+from postroom.model.credentials import HashName, ScramKeys
 from postroom.model.errors import LimitExceeded, NoSuchRecipient, Unavailable
 from postroom.model.ids import AccountId, ShardId
 from postroom.store.commit_mark import CommitMark
@@ -148,12 +149,15 @@ class Directory(DirectoryChanges):
             found = self._cached(("credentials", name), lambda: self._find_credentials(name))
             if found is not None:
                 return found
+        stated = name or login[:254]
         return Credentials(
-            login=name or login[:254],
+            login=stated,
             account=None,
             password_hash=self.scheme.dummy,
-            scram=self._fake_keys(name or login[:254]),
+            scram=self._fake_keys(stated),
+            scram_sha1=self._fake_keys(stated, "sha1"),
             has_scram=False,
+            has_scram_sha1=False,
             scheme=self.scheme,
         )
 
@@ -230,21 +234,33 @@ class Directory(DirectoryChanges):
     def _find_credentials(self, name: str) -> Credentials | None:
         row = self._row(
             "SELECT id, name, shard, quota, enabled, password, scram_salt, scram_iterations, scram_stored,"
-            " scram_server FROM account WHERE name = ?",
+            " scram_server, older.salt, older.iterations, older.stored, older.server"
+            " FROM account LEFT JOIN scram_sha1 AS older ON older.account = id WHERE name = ?",
             name,
         )
         account = _account(row and row[:5])
         if row is None or account is None:
             return None
-        has_scram = row[6] is not None
-        keys = ScramKeys(*row[6:10]) if has_scram else self._fake_keys(name)
-        return Credentials(name, account, row[5], keys, has_scram, self.scheme)
+        has_scram, has_scram_sha1 = row[6] is not None, row[10] is not None
+        return Credentials(
+            login=name,
+            account=account,
+            password_hash=row[5],
+            scram=ScramKeys(*row[6:10]) if has_scram else self._fake_keys(name),
+            scram_sha1=ScramKeys(*row[10:14]) if has_scram_sha1 else self._fake_keys(name, "sha1"),
+            has_scram=has_scram,
+            has_scram_sha1=has_scram_sha1,
+            scheme=self.scheme,
+        )
 
-    def _fake_keys(self, login: str) -> ScramKeys:
+    def _fake_keys(self, login: str, hash_name: HashName = "sha256") -> ScramKeys:
+        """Keys nobody has the password of, the same at every look; those of both hashes differ, as real ones do."""
+        prefix = b"" if hash_name == "sha256" else hash_name.encode() + b" "
+        size = hashlib.new(hash_name).digest_size
+
         def derive(what: bytes) -> bytes:
-            return hmac.digest(
-                self._fake_key, what + b"\0" + login.encode("utf-8", "surrogatepass"), "sha256"
-            )
+            stated = login.encode("utf-8", "surrogatepass")
+            return hmac.digest(self._fake_key, prefix + what + b"\0" + stated, "sha256")[:size]
 
         return ScramKeys(
             derive(b"salt")[:16], self.scheme.scram_iterations, derive(b"stored"), derive(b"server")

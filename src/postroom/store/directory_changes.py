@@ -17,17 +17,14 @@ from typing import Any, Final
 import apsw
 
 from postroom.model.account import Account
-from postroom.model.credentials import ScramKeys
 from postroom.model.errors import InvalidName, NotAllowed, PostroomError, Unavailable
 from postroom.model.ids import AccountId, ShardId
 from postroom.store.directory_entries import Alias, Domain, EntryExists, NewAccount, NoSuchEntry
 from postroom.store.directory_names import canonical_address, canonical_domain
-from postroom.store.directory_passwords import PasswordScheme, check_new_password
+from postroom.store.directory_passwords import PasswordScheme, StoredPassword, check_new_password
 from postroom.store.directory_schema import connect
 
 MAX_ALIAS_TARGETS: Final = 1_000
-
-_Secrets = tuple[str, ScramKeys | None]
 
 
 class DirectoryChanges:
@@ -123,17 +120,17 @@ class DirectoryChanges:
     def set_password(self, name: str, password: str) -> None:
         """Raises NoSuchEntry, PasswordRefused."""
         check_new_password(password, name)
-        stored = self._hash(password)
+        stored = self.scheme.all_of(password)
         with self._change() as db:
-            _store_secrets(db, _account_id(db, name), stored)
+            _store_password(db, _account_id(db, name), stored)
 
     def renew_password(self, account: AccountId, verified: str, password: str) -> None:
         """Store a password just verified against the hash ``verified`` anew, under the current parameters; does nothing
         when it was changed meanwhile."""
-        stored = self._hash(password)
+        stored = self.scheme.all_of(password)
         with self._change() as db:
             if _one(db, "SELECT 1 FROM account WHERE id = ? AND password = ?", account, verified):
-                _store_secrets(db, account, stored)
+                _store_password(db, account, stored)
 
     # --- aliases and senders
 
@@ -207,24 +204,21 @@ class DirectoryChanges:
         finally:
             db.close()
 
-    def _hash(self, password: str) -> _Secrets:
-        return self.scheme.hash(password), self.scheme.scram(password)
-
-    def _prepare(self, row: NewAccount) -> tuple[str, _Secrets] | PostroomError:
+    def _prepare(self, row: NewAccount) -> tuple[str, StoredPassword] | PostroomError:
         try:
             name = canonical_address(row.name)
             if not 0 <= row.quota < 1 << 62:
                 raise InvalidName("A quota is a number of octets, 0 for none")
             if row.password_hash:
-                return name, (self.scheme.check_hash(row.password_hash), None)
+                return name, StoredPassword(self.scheme.check_hash(row.password_hash))
             check_new_password(row.password, name)
-            return name, self._hash(row.password)
+            return name, self.scheme.all_of(row.password)
         except PostroomError as error:
             return error
 
 
 def _add_account(
-    db: apsw.Connection, row: NewAccount, name: str, stored: _Secrets, shard: ShardId
+    db: apsw.Connection, row: NewAccount, name: str, stored: StoredPassword, shard: ShardId
 ) -> Account:
     domain = _domain_id(db, name.rpartition("@")[2])
     if _one(db, "SELECT 1 FROM alias WHERE address = ?", name):
@@ -236,17 +230,25 @@ def _add_account(
         (domain, name, shard, row.quota, int(row.enabled)),
     )
     account = AccountId(db.last_insert_rowid())
-    _store_secrets(db, account, stored)
+    _store_password(db, account, stored)
     return Account(account, name, shard, row.quota, row.enabled)
 
 
-def _store_secrets(db: apsw.Connection, account: AccountId, stored: _Secrets) -> None:
-    password, keys = stored
+def _store_password(db: apsw.Connection, account: AccountId, stored: StoredPassword) -> None:
+    keys = stored.scram
     scram = (None,) * 4 if keys is None else (keys.salt, keys.iterations, keys.stored_key, keys.server_key)
     db.execute(
         "UPDATE account SET password = ?, scram_salt = ?, scram_iterations = ?, scram_stored = ?,"
         " scram_server = ? WHERE id = ?",
-        (password, *scram, account),
+        (stored.hash, *scram, account),
+    )
+    older = stored.scram_sha1
+    if older is None:
+        db.execute("DELETE FROM scram_sha1 WHERE account = ?", (account,))
+        return
+    db.execute(
+        "INSERT OR REPLACE INTO scram_sha1 VALUES (?, ?, ?, ?, ?)",
+        (account, older.salt, older.iterations, older.stored_key, older.server_key),
     )
 
 

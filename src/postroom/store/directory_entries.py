@@ -78,7 +78,9 @@ class Credentials:
     account: Account | None
     password_hash: str
     scram: ScramKeys
+    scram_sha1: ScramKeys
     has_scram: bool
+    has_scram_sha1: bool
     scheme: PasswordScheme
 
     def verify(self, password: str) -> bool:
@@ -89,9 +91,13 @@ class Credentials:
 
     @property
     def outdated(self) -> bool:
-        """Whether a password just verified should be stored anew."""
-        return self.account is not None and (
-            not self.has_scram or self.scheme.outdated(self.password_hash, self.scram)
+        """Whether a password just verified should be stored anew: under other parameters, or with other keys."""
+        if self.account is None:
+            return False
+        if not self.has_scram or self.has_scram_sha1 is not self.scheme.scram_sha1:
+            return True
+        return self.scheme.outdated(self.password_hash, self.scram) or (
+            self.has_scram_sha1 and self.scram_sha1.iterations != self.scheme.scram_iterations
         )
 
     def __repr__(self) -> str:

@@ -15,7 +15,13 @@ from typing import Final
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from postroom.model.credentials import SCRAM_ITERATIONS, ScramKeys, derive_scram_keys, prepared_password
+from postroom.model.credentials import (
+    SCRAM_ITERATIONS,
+    HashName,
+    ScramKeys,
+    derive_scram_keys,
+    prepared_password,
+)
 from postroom.model.errors import NotAllowed
 
 MIN_PASSWORD_LENGTH: Final = 12
@@ -44,14 +50,24 @@ def check_new_password(password: str, name: str = "") -> None:
         raise PasswordRefused("The password is the account's name")
 
 
+@dataclass(slots=True, frozen=True, repr=False)
+class StoredPassword:
+    """What is kept of a password: an argon2 hash in PHC form, and keys where there are any. No repr: it stays out of logs."""
+
+    hash: str
+    scram: ScramKeys | None = None
+    scram_sha1: ScramKeys | None = None
+
+
 @dataclass(frozen=True)
 class PasswordScheme:
-    """Parameters of argon2id and SCRAM for new hashes: ``memory`` in KiB."""
+    """Parameters of argon2id and SCRAM for new hashes: ``memory`` in KiB. ``scram_sha1`` keeps keys of SCRAM-SHA-1, too."""
 
     time_cost: int = 2
     memory: int = 19_456
     parallelism: int = 1
     scram_iterations: int = SCRAM_ITERATIONS
+    scram_sha1: bool = True
     _hasher: PasswordHasher = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -67,9 +83,19 @@ class PasswordScheme:
         """The argon2id hash in PHC form."""
         return self._hasher.hash(prepared_password(password))
 
-    def scram(self, password: str) -> ScramKeys:
-        """Fresh SCRAM keys."""
-        return derive_scram_keys(password, secrets.token_bytes(_SALT_OCTETS), self.scram_iterations)
+    def scram(self, password: str, hash_name: HashName = "sha256") -> ScramKeys:
+        """Fresh SCRAM keys; each hash has a salt of its own."""
+        return derive_scram_keys(
+            password, secrets.token_bytes(_SALT_OCTETS), self.scram_iterations, hash_name
+        )
+
+    def all_of(self, password: str) -> StoredPassword:
+        """Everything that is kept of a new password."""
+        return StoredPassword(
+            self.hash(password),
+            self.scram(password),
+            self.scram(password, "sha1") if self.scram_sha1 else None,
+        )
 
     def verify(self, stored: str, password: str) -> bool:
         """Whether the password fits the stored hash. A hash that cannot be read costs the dummy's work and fits nothing."""

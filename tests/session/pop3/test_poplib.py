@@ -151,7 +151,9 @@ async def test_over_stls(tmp_path: Path, files: tuple[Path, Path]) -> None:
         client.stls(trusting(files))
         after = client.capa()
         assert "STLS" not in after
-        assert after["SASL"] == ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"]
+        assert after["SASL"] == (
+            ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", "LOGIN"]
+        )
         client.user(ALICE)
         with pytest.raises(poplib.error_proto, match="AUTH"):
             client.pass_("wrong")

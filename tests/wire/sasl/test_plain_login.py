@@ -101,6 +101,8 @@ def test_a_client_takes_the_best_and_shows_no_password_in_clear() -> None:
 
     assert chosen(names, can_bind=True) == "SCRAM-SHA-256-PLUS"
     assert chosen(names) == "SCRAM-SHA-256"
+    assert chosen(["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"], can_bind=True) == "SCRAM-SHA-1-PLUS"
+    assert chosen(["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"]) == "SCRAM-SHA-1"
     assert chosen(["login", "plain"]) == "PLAIN"
     assert chosen(["LOGIN", "PLAIN"], in_clear=True) is None
     assert chosen(["CRAM-MD5"]) is None

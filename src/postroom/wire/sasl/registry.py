@@ -11,13 +11,15 @@ from postroom.wire.sasl.gssapi import GSSAPI
 from postroom.wire.sasl.login import LOGIN
 from postroom.wire.sasl.oauth import OAUTHBEARER, XOAUTH2
 from postroom.wire.sasl.plain import PLAIN
-from postroom.wire.sasl.scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
+from postroom.wire.sasl.scram import SCRAM_SHA_1, SCRAM_SHA_1_PLUS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 
 MECHANISMS: Final[tuple[MechanismSpec, ...]] = (
     EXTERNAL,
     GSSAPI,
     SCRAM_SHA_256_PLUS,
     SCRAM_SHA_256,
+    SCRAM_SHA_1_PLUS,
+    SCRAM_SHA_1,
     OAUTHBEARER,
     XOAUTH2,
     PLAIN,
