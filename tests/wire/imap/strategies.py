@@ -126,6 +126,17 @@ search_keys: st.SearchStrategy[SearchKey] = st.recursive(
     max_leaves=12,
 )
 
+resyncs = st.builds(
+    c.Resync,
+    nz_number,
+    nz_number63,
+    st.none() | uid_set,
+    st.none()
+    | st.lists(st.tuples(nz_number, nz_number), min_size=1, max_size=5)
+    .map(lambda pairs: (UidSet.of([one for one, _ in pairs]), UidSet.of([other for _, other in pairs])))
+    .filter(lambda sets: len(sets[0]) == len(sets[1])),
+)
+
 status_items = st.lists(st.sampled_from(c.StatusItem), min_size=1, max_size=4, unique=True).map(tuple)
 
 
@@ -179,8 +190,8 @@ plain_commands: st.SearchStrategy[c.Command] = st.one_of(
     st.builds(c.Login, text, text),
     st.builds(c.Authenticate, word, st.none() | st.binary(max_size=40)),
     st.builds(c.Id, id_params),
-    st.builds(c.Select, mailbox, st.booleans()),
-    st.builds(c.Examine, mailbox, st.booleans()),
+    st.builds(c.Select, mailbox, st.booleans(), st.none() | resyncs),
+    st.builds(c.Examine, mailbox, st.booleans(), st.none() | resyncs),
     st.builds(
         c.Create,
         mailbox,
@@ -203,6 +214,7 @@ plain_commands: st.SearchStrategy[c.Command] = st.one_of(
         st.sampled_from([None, "UTF-8"]),
     ),
     st.builds(c.Fetch, sequence_set, fetch_items, st.booleans(), st.none() | number63),
+    st.builds(c.Fetch, sequence_set, fetch_items, st.just(True), number63, st.just(True)),
     st.builds(
         c.Store,
         sequence_set,
@@ -281,4 +293,5 @@ responses: st.SearchStrategy[r.Response] = st.one_of(
     st.builds(r.Exists, number),
     st.builds(r.RecentCount, number),
     st.builds(r.Expunged, nz_number),
+    st.builds(r.VanishedData, uid_set, st.booleans()),
 )

@@ -17,6 +17,7 @@ from postroom.model.search import (
     Size,
     TextContains,
 )
+from postroom.model.uidset import UidSet
 from postroom.wire.imap import commands as c
 from postroom.wire.imap import responses as r
 from postroom.wire.imap.events import Request
@@ -173,6 +174,26 @@ COMMAND_LINES: list[tuple[bytes, c.Command]] = [
     (b"t1 STATUS INBOX (APPENDLIMIT)", c.Status("INBOX", (c.StatusItem.APPENDLIMIT,))),
     (b"A142 SELECT INBOX (CONDSTORE)", c.Select("INBOX", condstore=True)),
     (
+        b"A03 SELECT INBOX (QRESYNC (67890007 90060115194045000 41:211,214:541))",
+        c.Select(
+            "INBOX",
+            resync=c.Resync(67890007, 90060115194045000, UidSet([(41, 211), (214, 541)])),
+        ),
+    ),
+    (
+        b"B04 EXAMINE INBOX (CONDSTORE QRESYNC (67890007 20 1:29997 (5000,9990:9991 15000,29970,29973)))",
+        c.Examine(
+            "INBOX",
+            True,
+            c.Resync(
+                67890007,
+                20,
+                UidSet([(1, 29997)]),
+                (UidSet([(5000, 5000), (9990, 9991)]), UidSet.of([15000, 29970, 29973])),
+            ),
+        ),
+    ),
+    (
         b"a103 UID STORE 6,4,8 (UNCHANGEDSINCE 12121230045) +FLAGS.SILENT (\\Deleted)",
         c.Store(
             numbers((6, 6), (4, 4), (8, 8)),
@@ -290,6 +311,14 @@ BAD_LINES = [
     b"a STATUS INBOX (FOO)",
     b"a SELECT INBOX (FOO)",
     b"a SELECT INBOX (CONDSTORE",
+    b"a SELECT INBOX (QRESYNC (1 1) QRESYNC (1 1))",
+    b"a SELECT INBOX (QRESYNC (1 0))",
+    b"a SELECT INBOX (QRESYNC (0 1))",
+    b"a SELECT INBOX (QRESYNC (1 1 1:*))",
+    b"a SELECT INBOX (QRESYNC (1 1 1:9 (1:3 1:2)))",
+    b"a SELECT INBOX (QRESYNC (1 1 (1:2 1:2) 1:9))",
+    b"a UID FETCH 1 (FLAGS) (VANISHED)",
+    b"a FETCH 1 (FLAGS) (CHANGEDSINCE 5 VANISHED)",
     b"a CREATE x (USE \\Sent)",
     b"a CREATE x (FOO)",
     b"a ENABLE",

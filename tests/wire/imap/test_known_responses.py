@@ -89,6 +89,11 @@ RESPONSE_LINES: list[tuple[bytes, r.ClientEvent]] = [
         r.NamespaceData((("", "/"), ("#mh/", "/"))),
     ),
     (b"* ENABLED CONDSTORE", r.EnabledData(("CONDSTORE",))),
+    (b"* VANISHED 505,507,510,625", r.VanishedData(UidSet.of([505, 507, 510, 625]))),
+    (
+        b"* VANISHED (EARLIER) 41,43:116",
+        r.VanishedData(UidSet([(41, 41), (43, 116)]), earlier=True),
+    ),
     (b"* ID NIL", r.IdData(None)),
     (b"+ idling", r.Continue("idling")),
     (b"+", r.Continue("")),

@@ -20,7 +20,7 @@ from postroom.wire.imap.responses import (
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
 
-ENABLEABLE: Final = ("CONDSTORE",)
+ENABLEABLE: Final = ("CONDSTORE", "QRESYNC")
 """What ENABLE can turn on (RFC 5161 §3.1)."""
 
 
@@ -60,7 +60,9 @@ async def enable(session: ImapSession, request: Request) -> None:
     enabled = tuple(name for name in command.names if name in ENABLEABLE)
     session.send(EnabledData(enabled))
     if enabled:
-        session.sync.enable_condstore()
+        session.sync.enable_condstore()  # QRESYNC implies it (RFC 7162 §3.2.3)
+    if "QRESYNC" in enabled:
+        session.sync.qresync = True
     await session.finish(request, "ENABLE completed")
 
 

@@ -15,6 +15,7 @@ from postroom.model.flags import FlagChange, SystemFlag
 from postroom.model.ids import Modseq
 from postroom.model.uidset import UidSet
 from postroom.session.imap.plan import FetchPlan, sets_seen
+from postroom.session.imap.resync import vanish, vanished_since
 from postroom.session.imap.sections import Found, SectionReader
 from postroom.store.api import Column, Row
 from postroom.wire.imap.commands import Fetch
@@ -38,11 +39,17 @@ async def fetch(session: ImapSession, request: Request) -> None:
     view = session.view
     assert view is not None
     session.sync.with_uid = command.uid
+    if command.vanished and not session.sync.qresync:
+        session.bad(request, "QRESYNC is not enabled")  # RFC 7162 §3.2.6
+        return
     items = _items(command)
     if FetchAtt.MODSEQ in items:
         session.sync.enable_condstore()
     uids = view.resolve(command.numbers, uid=command.uid)
     since = command.changed_since or 0
+    if command.vanished:
+        asked = command.numbers.resolve(view.last)
+        vanish(session, vanished_since(session, view, asked, Modseq(since)))
     if uids and since:
         uids = _changed_since(session, view, uids, Modseq(since))
     if not uids:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from postroom.model import search as criteria
@@ -109,21 +109,28 @@ async def _highest(session: ImapSession, view: View, uids: UidSet) -> Modseq | N
 
 
 def mentions_modseq(key: SearchKey) -> bool:
-    """Whether MODSEQ occurs in the key; iterative, as keys may be nested."""
+    """Whether MODSEQ occurs in the key."""
+    return any(isinstance(leaf, criteria.ModseqAtLeast) for leaf in _leaves(key))
+
+
+def mentions_numbers(key: SearchKey) -> bool:
+    """Whether message numbers occur in the key."""
+    return any(isinstance(leaf, Numbers) for leaf in _leaves(key))
+
+
+def _leaves(key: SearchKey) -> Iterator[SearchKey]:
+    """All keys without keys of their own; iterative, as keys may be nested."""
     waiting = [key]
     while waiting:
         match waiting.pop():
-            case criteria.ModseqAtLeast():
-                return True
             case AllOf(keys):
                 waiting.extend(keys)
             case Either(left, right):
                 waiting += (left, right)
             case Negated(inner):
                 waiting.append(inner)
-            case _:
-                continue
-    return False
+            case leaf:
+                yield leaf
 
 
 def translate(key: SearchKey, view: View, now: int) -> criteria.Criterion:

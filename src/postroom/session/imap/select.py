@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from postroom.model.change import MailboxChanges
 from postroom.model.errors import NoSuchMailbox, Unavailable
+from postroom.model.ids import Modseq
 from postroom.model.mailbox import Mailbox
 from postroom.model.uidset import UidSet
 from postroom.session.imap.names import canonical
+from postroom.session.imap.resync import resync
 from postroom.session.imap.sync import SYSTEM_FLAGS
 from postroom.session.imap.view import View
-from postroom.wire.imap.commands import Examine, Select, UidExpunge
+from postroom.wire.imap.commands import Examine, Resync, Select, UidExpunge
 from postroom.wire.imap.events import Request
 from postroom.wire.imap.responses import (
     Exists,
@@ -38,21 +41,24 @@ if TYPE_CHECKING:
 _LOOK_UP: Final = 10_000
 """Messages in a mailbox with holes up to which the first unseen one is given its number."""
 
+_ATTEMPTS: Final = 3
+
 
 async def select(session: ImapSession, request: Request) -> None:
     """SELECT and EXAMINE."""
     command = request.command
     assert isinstance(command, Select | Examine)
+    if command.resync is not None and not session.sync.qresync:
+        session.bad(request, "QRESYNC is not enabled")  # RFC 7162 §3.2.5
+        return
     was_open = session.view is not None
     leave(session)
     if was_open:
         # RFC 7162 §3.2.11: whether or not the client knows CONDSTORE.
         session.send(Untagged(Kind.OK, "Previous mailbox closed", Word.CLOSED))
     account = session.account_id
-    modseq = session.store.modseq(account)
-    mailbox = session.store.mailbox(account, canonical(command.mailbox))
-    if not mailbox.selectable:
-        raise NoSuchMailbox("Mailbox cannot be selected")
+    asked = command.resync
+    modseq, mailbox, changes = _look(session, canonical(command.mailbox), asked)
     read_only = isinstance(command, Examine)
     recent = await _recent(session, mailbox, read_only=read_only)
     view = View(session.store, account, mailbox, modseq=modseq, read_only=read_only, recent=recent)
@@ -60,11 +66,38 @@ async def select(session: ImapSession, request: Request) -> None:
     if command.condstore:
         session.sync.condstore = True  # HIGHESTMODSEQ is among what follows
     _announce(session, view, mailbox)
+    if asked is not None and changes is not None:
+        await resync(session, view, asked, changes)
     session.ok(
         request,
         f"{'EXAMINE' if read_only else 'SELECT'} completed",
         Word.READ_ONLY if read_only else Word.READ_WRITE,
     )
+
+
+def _look(
+    session: ImapSession, name: str, asked: Resync | None
+) -> tuple[Modseq, Mailbox, MailboxChanges | None]:
+    """The account's modseq, the mailbox, and what has changed since ``asked``, as of one moment as far as can be: another
+    process may write in between. Raises NoSuchMailbox."""
+    for _ in range(_ATTEMPTS):
+        seen = _look_once(session, name, asked)
+        if seen[2] is None or seen[2].modseq == seen[0]:
+            return seen
+    return _look_once(session, name, asked)
+
+
+def _look_once(
+    session: ImapSession, name: str, asked: Resync | None
+) -> tuple[Modseq, Mailbox, MailboxChanges | None]:
+    store, account = session.store, session.account_id
+    modseq = store.modseq(account)
+    mailbox = store.mailbox(account, name)
+    if not mailbox.selectable:
+        raise NoSuchMailbox("Mailbox cannot be selected")
+    if asked is None or asked.uid_validity != mailbox.uid_validity:
+        return modseq, mailbox, None
+    return modseq, mailbox, store.changes(account, mailbox.id, Modseq(asked.modseq))
 
 
 async def _recent(session: ImapSession, mailbox: Mailbox, *, read_only: bool) -> UidSet:

@@ -23,6 +23,7 @@ from postroom.model.ids import AccountId
 from postroom.session.authentication import Authenticator
 from postroom.session.imap.append import Appending
 from postroom.session.imap.errors import code_of
+from postroom.session.imap.search import mentions_numbers
 from postroom.session.imap.sync import Synchroniser
 from postroom.session.imap.table import HANDLERS
 from postroom.session.imap.turn import Turn
@@ -30,7 +31,7 @@ from postroom.session.imap.view import BadSequence, OutOfStep, View
 from postroom.session.transport import Transport
 from postroom.store.api import MailStore
 from postroom.wire.imap import events
-from postroom.wire.imap.commands import Idle
+from postroom.wire.imap.commands import Idle, Search
 from postroom.wire.imap.responses import CapabilityCode, Code, Kind, Response, Tagged, Untagged, Word
 from postroom.wire.imap.server import ImapServer
 from postroom.wire.imap.table import capabilities
@@ -76,6 +77,16 @@ class ImapServices:
 
 MAX_FAILED_LOGINS: Final = 3
 """Of one connection."""
+
+
+def _may_expunge(request: events.Request) -> bool:
+    """Whether EXPUNGE and VANISHED may be told before the reply: UID SEARCH may when it has no message numbers in it (RFC 7162
+    §3.2.10.2)."""
+    command = request.command
+    if isinstance(command, Search) and mentions_numbers(command.key):
+        return False
+    return request.spec.expunge and not isinstance(command, Idle)
+
 
 Handler = Callable[["ImapSession", events.Request], Awaitable[None]]
 
@@ -281,7 +292,7 @@ class ImapSession:
         if self.view is None or self.engine.current_tag is None:
             return
         try:
-            await self.sync.report(expunge=request.spec.expunge and not isinstance(request.command, Idle))
+            await self.sync.report(expunge=_may_expunge(request))
         except PostroomError:
             return  # what the command did stands, whether or not the store can say what else happened; the next one reports
 

@@ -25,6 +25,7 @@ from postroom.wire.imap.responses import (
     PermanentFlags,
     RecentCount,
     Untagged,
+    VanishedData,
 )
 from postroom.wire.imap.values.flags import ReportedFlags
 
@@ -38,15 +39,27 @@ _LINES: Final = 2_000
 """Short responses written between two looks at how much waits."""
 
 
-class Synchroniser:
-    """Keeps one session's view and its client's picture the same. ``condstore`` adds MODSEQ to what is told."""
+_RANGES: Final = 1_000
+"""In one VANISHED response."""
 
-    __slots__ = ("_own", "_session", "condstore", "with_uid")
+
+def pieces(uids: UidSet) -> Iterator[UidSet]:
+    """The set in parts that make responses of a bounded length."""
+    for at in range(0, len(uids.ranges), _RANGES):
+        yield UidSet(uids.ranges[at : at + _RANGES])
+
+
+class Synchroniser:
+    """Keeps one session's view and its client's picture the same. ``condstore`` adds MODSEQ to what is told; with ``qresync``
+    UIDs vanish instead of numbers being expunged (RFC 7162 §3.2.10)."""
+
+    __slots__ = ("_own", "_session", "condstore", "qresync", "with_uid")
 
     def __init__(self, session: ImapSession) -> None:
         self._session = session
         self._own: set[Modseq] = set()
         self.condstore = False
+        self.qresync = False
         self.with_uid = False
 
     def own_change(self, modseq: Modseq) -> None:
@@ -168,7 +181,12 @@ class Synchroniser:
         await self._withhold_or_send(view, UidSet([(1, MAX_UID)]), expunge=expunge)
 
     async def _send_expunges(self, view: View, gone: UidSet) -> None:
+        if self.qresync:
+            for piece in pieces(view.within(gone)):
+                self._session.send(VanishedData(piece))
         numbers = view.remove_all() if view.removed else view.remove(gone)
+        if self.qresync:
+            return
         await self.send_lines(b"* %d EXPUNGE\r\n" % number for number in numbers)
 
     async def _send_added(self, view: View, added: UidSet) -> None:

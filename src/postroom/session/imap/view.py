@@ -34,15 +34,16 @@ class OutOfStep(Exception):
 
 
 class View:
-    """One selected mailbox. ``recent`` holds the UIDs that are \\Recent in this session (and maybe some that are gone)."""
+    """One selected mailbox. ``recent`` holds the UIDs that are \\Recent in this session (and maybe some that are gone); ``last``
+    is the highest UID that has been announced, or that had been given before, 0 for none."""
 
     __slots__ = (
-        "_last",
         "_store",
         "_uids",
         "account",
         "count",
         "keywords",
+        "last",
         "mailbox",
         "modseq",
         "read_only",
@@ -66,7 +67,7 @@ class View:
         state at its own highest modseq: commits come in the order of modseqs."""
         self._store = store
         self._uids: array[int] | range | None = None
-        self._last = mailbox.uid_next - 1
+        self.last = mailbox.uid_next - 1
         self.account = account
         self.mailbox: MailboxId = mailbox.id
         self.uid_validity = mailbox.uid_validity
@@ -176,17 +177,29 @@ class View:
         if not self.recent or not self.count:
             return 0
         ranges = self.recent.ranges
-        if len(ranges) == 1 and ranges[0][0] <= 1 and ranges[0][1] >= self._last:
+        if len(ranges) == 1 and ranges[0][0] <= 1 and ranges[0][1] >= self.last:
             return self.count  # all of them, without loading any
         uids = self._loaded()
         return sum(bisect_right(uids, last) - bisect_left(uids, first) for first, last in ranges)
 
+    def within(self, uids: UidSet) -> UidSet:
+        """Those of the UIDs that are in the picture; its cost follows the ranges and what is found."""
+        loaded = self._loaded()
+        found: list[Range] = []
+        for first, last in uids.ranges:
+            piece = loaded[bisect_left(loaded, first) : bisect_right(loaded, last)]
+            if isinstance(piece, range):
+                found += [(piece[0], piece[-1])] if piece else []
+            else:
+                found += UidSet.of(piece).ranges
+        return UidSet(found)
+
     def add(self, added: UidSet) -> int:
         """New messages at the end of the picture; returns how many were not in it."""
-        fresh = added - UidSet([(1, self._last)]) if self._last else added
+        fresh = added - UidSet([(1, self.last)]) if self.last else added
         if not fresh:
             return 0
-        self._last = fresh.last
+        self.last = fresh.last
         if self._uids is not None:
             self._uids = _joined(self._uids, fresh)
         more = len(fresh)

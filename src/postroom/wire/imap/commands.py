@@ -13,6 +13,7 @@ from enum import Enum, IntFlag
 
 from postroom.model.flags import FlagChange
 from postroom.model.mailbox import SpecialUse
+from postroom.model.uidset import UidSet
 from postroom.wire.imap.search import SearchKey, SearchReturn
 from postroom.wire.imap.values.flags import FlagList
 from postroom.wire.imap.values.sections import FetchItem
@@ -76,11 +77,26 @@ class Unauthenticate:
 
 
 @dataclass(slots=True, frozen=True)
+class Resync:
+    """The QRESYNC parameter (RFC 7162 §3.2.5): what the client has of the mailbox.
+
+    ``known`` are its UIDs, None for all; ``matched`` a sample of message numbers with their UIDs, two sets of the same length
+    that rise in step, None without one.
+    """
+
+    uid_validity: int
+    modseq: int
+    known: UidSet | None = None
+    matched: tuple[UidSet, UidSet] | None = None
+
+
+@dataclass(slots=True, frozen=True)
 class Select:
-    """SELECT (RFC 3501 §6.3.1); ``condstore`` is the parameter of RFC 7162 §3.1.8."""
+    """SELECT (RFC 3501 §6.3.1); ``condstore`` is the parameter of RFC 7162 §3.1.8, ``resync`` that of RFC 7162 §3.2.5."""
 
     mailbox: str
     condstore: bool = False
+    resync: Resync | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -89,6 +105,7 @@ class Examine:
 
     mailbox: str
     condstore: bool = False
+    resync: Resync | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -284,13 +301,15 @@ class Fetch:
     """FETCH and UID FETCH (RFC 3501 §6.4.5); macros expanded, no item twice.
 
     UID FETCH reports the UID whether or not it is asked for (RFC 3501 §6.4.8), ``changed_since`` (0 to 2**63 - 1,
-    RFC 7162 §3.1.4) likewise MODSEQ: the grammar does not add them to ``items``.
+    RFC 7162 §3.1.4) likewise MODSEQ: the grammar does not add them to ``items``. ``vanished`` comes with UID and
+    ``changed_since`` alone (RFC 7162 §3.2.6).
     """
 
     numbers: SequenceSet
     items: tuple[FetchItem, ...]
     uid: bool = False
     changed_since: int | None = None
+    vanished: bool = False
 
 
 @dataclass(slots=True, frozen=True)

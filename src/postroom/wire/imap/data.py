@@ -15,6 +15,7 @@ from postroom.wire.imap.ext.enable import write_enabled
 from postroom.wire.imap.ext.esearch import write_esearch
 from postroom.wire.imap.ext.id import write_id_data
 from postroom.wire.imap.ext.namespace import write_namespace
+from postroom.wire.imap.ext.qresync import write_vanished
 from postroom.wire.imap.responses import (
     CapabilityData,
     Continue,
@@ -32,6 +33,7 @@ from postroom.wire.imap.responses import (
     StatusData,
     Tagged,
     Untagged,
+    VanishedData,
 )
 from postroom.wire.imap.values.atoms import write_astring, write_quoted
 from postroom.wire.imap.values.flags import write_reported_flags
@@ -118,4 +120,5 @@ _WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     Exists: lambda data: b"* %d EXISTS\r\n" % data.count,
     RecentCount: lambda data: b"* %d RECENT\r\n" % data.count,
     Expunged: lambda data: b"* %d EXPUNGE\r\n" % data.number,
+    VanishedData: lambda data: b"* " + write_vanished(data) + b"\r\n",
 }

@@ -13,14 +13,15 @@ from postroom.wire.imap.commands import (
     Examine,
     Lsub,
     Rename,
+    Resync,
     Select,
     Status,
     StatusItem,
     Subscribe,
     Unsubscribe,
 )
-from postroom.wire.imap.ext.condstore import parse_select_parameters, write_select_parameters
 from postroom.wire.imap.ext.create_special_use import parse_create_parameters, write_create_parameters
+from postroom.wire.imap.ext.qresync import parse_resync, write_resync
 from postroom.wire.imap.plain import one_mailbox, write_mailbox
 from postroom.wire.imap.spec import LOGGED_IN, CommandSpec
 from postroom.wire.imap.values.atoms import ATOM, LIST_CHARS, MAX_NUMBER64
@@ -42,16 +43,37 @@ def _open_row(name: bytes, command: type[_Opened]) -> CommandSpec:
     def parse(cursor: Cursor) -> _Opened:
         cursor.expect(b" ")
         mailbox = parse_mailbox(cursor)
-        condstore = parse_select_parameters(cursor)
+        condstore, resync = _parse_select_parameters(cursor)
         cursor.finish()
-        return command(mailbox, condstore)
+        return command(mailbox, condstore, resync)
 
     def write(text: CommandText, value: _Opened) -> None:
         write_mailbox(text, value.mailbox)
-        if value.condstore:
-            write_select_parameters(text)
+        words = [b"CONDSTORE"] if value.condstore else []
+        if value.resync is not None:
+            words.append(write_resync(value.resync))
+        if words:
+            text.text(b" (" + b" ".join(words) + b")")
 
     return CommandSpec(name, LOGGED_IN, parse, write, command)
+
+
+def _parse_select_parameters(cursor: Cursor) -> tuple[bool, Resync | None]:
+    """[SP "(" select-param *(SP select-param) ")"] (RFC 4466 §2.1); unknown parameters raise ParseError."""
+    condstore, resync = False, None
+    if not cursor.skip(b" ("):
+        return condstore, resync
+    while True:
+        word = cursor.need(ATOM, "select parameter").upper()
+        if word == b"CONDSTORE":
+            condstore = True
+        elif word == b"QRESYNC" and resync is None:
+            resync = parse_resync(cursor)
+        else:
+            cursor.fail("unknown select parameter")
+        if cursor.skip(b")"):
+            return condstore, resync
+        cursor.expect(b" ")
 
 
 def parse_create(cursor: Cursor) -> Create:

@@ -12,7 +12,6 @@ from postroom.wire.imap.commands import Check, Close, Copy, Expunge, Fetch, Move
 from postroom.wire.imap.ext.condstore import (
     parse_changed_since,
     parse_unchanged_since,
-    write_changed_since,
     write_unchanged_since,
 )
 from postroom.wire.imap.ext.esearch import parse_return_options, write_return_options
@@ -20,7 +19,7 @@ from postroom.wire.imap.fetchitems import parse_fetch_items, write_fetch_items
 from postroom.wire.imap.plain import no_arguments, write_mailbox
 from postroom.wire.imap.searchkeys import SearchText, parse_search_keys, write_search_keys
 from postroom.wire.imap.spec import CommandSpec, State
-from postroom.wire.imap.values.atoms import parse_astring
+from postroom.wire.imap.values.atoms import ATOM, parse_astring
 from postroom.wire.imap.values.flags import parse_flag_list, parse_flags, write_flags
 from postroom.wire.imap.values.mailbox import parse_mailbox
 from postroom.wire.imap.values.sequence import parse_sequence_set
@@ -44,16 +43,37 @@ def parse_fetch(cursor: Cursor, *, uid: bool = False) -> Fetch:
     numbers = parse_sequence_set(cursor)
     cursor.expect(b" ")
     items = parse_fetch_items(cursor)
-    changed_since = parse_changed_since(cursor)
+    changed_since, vanished = _parse_fetch_modifiers(cursor)
     cursor.finish()
-    return Fetch(numbers, items, uid, changed_since)
+    if vanished and not (uid and changed_since is not None):
+        cursor.fail("VANISHED belongs to UID FETCH with CHANGEDSINCE")
+    return Fetch(numbers, items, uid, changed_since, vanished)
+
+
+def _parse_fetch_modifiers(cursor: Cursor) -> tuple[int | None, bool]:
+    """[SP "(" fetch-modifier *(SP fetch-modifier) ")"] (RFC 4466 §2.4): CHANGEDSINCE, VANISHED."""
+    changed_since, vanished = None, False
+    if not cursor.skip(b" ("):
+        return changed_since, vanished
+    while True:
+        word = cursor.need(ATOM, "fetch modifier").upper()
+        if word == b"CHANGEDSINCE" and changed_since is None:
+            changed_since = parse_changed_since(cursor)
+        elif word == b"VANISHED":
+            vanished = True
+        else:
+            cursor.fail("unknown fetch modifier")
+        if cursor.skip(b")"):
+            return changed_since, vanished
+        cursor.expect(b" ")
 
 
 def write_fetch(text: CommandText, command: Fetch) -> None:
     """The arguments of FETCH."""
     text.text(b" %b %b" % (command.numbers.write(), write_fetch_items(command.items)))
     if command.changed_since is not None:
-        write_changed_since(text, command.changed_since)
+        vanished = b" VANISHED" if command.vanished else b""
+        text.text(b" (CHANGEDSINCE %d%b)" % (command.changed_since, vanished))
 
 
 def parse_store(cursor: Cursor, *, uid: bool = False) -> Store:

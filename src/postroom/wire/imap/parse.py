@@ -18,6 +18,7 @@ from postroom.wire.imap.ext.enable import parse_enabled
 from postroom.wire.imap.ext.esearch import parse_esearch
 from postroom.wire.imap.ext.id import parse_id_data
 from postroom.wire.imap.ext.namespace import parse_namespace
+from postroom.wire.imap.ext.qresync import parse_vanished
 from postroom.wire.imap.fetchitems import parse_section
 from postroom.wire.imap.responses import (
     BodyData,
@@ -202,6 +203,7 @@ _DATA: Final[dict[bytes, Callable[[Cursor], ClientEvent]]] = {
     b"NAMESPACE": parse_namespace,
     b"SEARCH": _parse_search,
     b"STATUS": _parse_status,
+    b"VANISHED": parse_vanished,
 }
 
 

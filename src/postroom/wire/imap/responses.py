@@ -299,6 +299,14 @@ class Expunged:
 
 
 @dataclass(slots=True, frozen=True)
+class VanishedData:
+    """VANISHED: UIDs that are no longer there; ``earlier`` ones were gone before (RFC 7162 §3.2.10)."""
+
+    uids: UidSet
+    earlier: bool = False
+
+
+@dataclass(slots=True, frozen=True)
 class BodyData:
     """BODY[section]<origin>: octets or None for NIL."""
 
@@ -350,6 +358,7 @@ Data = (
     | Exists
     | RecentCount
     | Expunged
+    | VanishedData
 )
 """Untagged data a server sends through ``send``."""
 

@@ -81,6 +81,7 @@ from postroom.wire.imap.responses import (
     Response,
     Tagged,
     Untagged,
+    VanishedData,
     Word,
 )
 from postroom.wire.imap.spec import CommandSpec, State
@@ -509,9 +510,9 @@ class ImapServer:
                 self._send_tagged(response)
             case Continue():
                 self._send_continue(response)
-            case Expunged() if self._spec is None or not self._spec.expunge:
+            case Expunged() | VanishedData(earlier=False) if self._spec is None or not self._spec.expunge:
                 # RFC 3501 §7.4.1: not without a command, nor while FETCH, STORE or SEARCH run.
-                raise LocalProtocolError("EXPUNGE must not be sent now")
+                raise LocalProtocolError("EXPUNGE and VANISHED must not be sent now")
             case Untagged(Kind.BYE):
                 self.output.write(write_response(response))
                 self.state = State.LOGOUT

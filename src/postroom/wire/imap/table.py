@@ -39,6 +39,7 @@ EXTENSIONS: Final[tuple[Extension[CommandSpec], ...]] = (
     Extension("ESEARCH", "RFC 4731"),
     Extension("WITHIN", "RFC 5032"),
     Extension("CONDSTORE", "RFC 7162"),
+    Extension("QRESYNC", "RFC 7162"),
     Extension("LIST-EXTENDED", "RFC 5258", list_extended.ROWS),
     Extension("LIST-STATUS", "RFC 5819"),
     Extension("STATUS=SIZE", "RFC 8438"),

@@ -13,37 +13,11 @@ from postroom.wire.imap.writer import CommandText
 CAPABILITIES: Final = ("CONDSTORE",)
 
 
-def parse_select_parameters(cursor: Cursor) -> bool:
-    """[SP "(CONDSTORE)"] of SELECT and EXAMINE (RFC 7162 §7 condstore-param); other parameters raise ParseError."""
-    if not cursor.skip(b" ("):
-        return False
-    if cursor.need(ATOM, "select parameter").upper() != b"CONDSTORE":
-        cursor.fail("unknown select parameter")
-    cursor.expect(b")")
-    return True
-
-
-def write_select_parameters(text: CommandText) -> None:
-    """The counterpart."""
-    text.text(b" (CONDSTORE)")
-
-
-def parse_changed_since(cursor: Cursor) -> int | None:
-    """[SP "(CHANGEDSINCE" SP mod-sequence-value ")"] of FETCH (RFC 7162 §3.1.4.1); zero is taken for "all"."""
-    if not cursor.skip(b" ("):
-        return None
-    if cursor.need(ATOM, "fetch modifier").upper() != b"CHANGEDSINCE":
-        cursor.fail("unknown fetch modifier")
+def parse_changed_since(cursor: Cursor) -> int:
+    """SP mod-sequence-value after CHANGEDSINCE (RFC 7162 §3.1.4.1); zero is taken for "all"."""
     cursor.expect(b" ")
     # quirk: clients that have not synchronised yet send CHANGEDSINCE 0
-    modseq = parse_number(cursor, MAX_NUMBER64)
-    cursor.expect(b")")
-    return modseq
-
-
-def write_changed_since(text: CommandText, modseq: int) -> None:
-    """The counterpart."""
-    text.text(b" (CHANGEDSINCE %d)" % modseq)
+    return parse_number(cursor, MAX_NUMBER64)
 
 
 def parse_unchanged_since(cursor: Cursor) -> int | None:
