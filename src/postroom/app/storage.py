@@ -43,7 +43,12 @@ def password_scheme(settings: Settings) -> PasswordScheme:
 
 def open_directory(settings: Settings, data: DataDir) -> Directory:
     """The directory with what the configuration says about it. Raises Unavailable."""
-    return Directory(data.directory, password_scheme(settings), settings.delivery.recipient_delimiter)
+    return Directory(
+        data.directory,
+        password_scheme(settings),
+        settings.delivery.recipient_delimiter,
+        secrets_key=settings.auth.shared_secrets_key or data.shared_secrets_key,
+    )
 
 
 def owner_of(shard: int, workers: int) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from rich.progress import track
 
+from postroom.cli import account_secret
 from postroom.cli.accounts_csv import Row, read_accounts
 from postroom.cli.directory import open_directory
 from postroom.cli.exits import Exit
@@ -307,3 +308,6 @@ def remove(
         return Exit.NOT_ALLOWED
     say(f"removed {account.name} and {held} messages")
     return Exit.OK
+
+
+app.command(account_secret.app)

@@ -29,7 +29,12 @@ def open_directory(settings: Settings | None = None) -> Iterator[Directory]:
     """
     chosen = settings or current().settings()
     data = current().data(chosen)
-    directory = Directory(data.directory, password_scheme(chosen.auth), chosen.delivery.recipient_delimiter)
+    directory = Directory(
+        data.directory,
+        password_scheme(chosen.auth),
+        chosen.delivery.recipient_delimiter,
+        secrets_key=chosen.auth.shared_secrets_key or data.shared_secrets_key,
+    )
     try:
         yield directory
     finally:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import getpass
 import sys
+from typing import Final
 
 from postroom.cli.exits import Exit, Failed
 from postroom.cli.init import make_password
 
+_HINT: Final = "give it with --password-stdin, or have one made with --generate"
 
-def read_password(*, from_stdin: bool, generate: bool) -> tuple[str, bool]:
-    """A password and whether it was made here: the first line of standard input, a new one, or asked for twice.
+
+def read_password(
+    *, from_stdin: bool, generate: bool, what: str = "Password", hint: str = _HINT
+) -> tuple[str, bool]:
+    """A password and whether it was made here: the first line of standard input, a new one, or asked for twice, by the
+    name ``what``. ``hint`` is given where nobody can be asked.
 
     Raises Failed.
     """
@@ -22,9 +28,11 @@ def read_password(*, from_stdin: bool, generate: bool) -> tuple[str, bool]:
         return _from_stdin(), False
     if not sys.stdin.isatty():
         raise Failed(
-            "no password", Exit.USAGE, "give it with --password-stdin, or have one made with --generate"
+            f"no {what.lower()}",
+            Exit.USAGE,
+            hint,
         )
-    first = getpass.getpass("Password: ")
+    first = getpass.getpass(f"{what}: ")
     if getpass.getpass("Again: ") != first:
         raise Failed("the two passwords differ")
     return first, False

@@ -366,6 +366,9 @@ def _complete(settings: Settings, base: Path) -> Settings:
             ),
             kerberos=dataclasses.replace(kerberos, keytab=resolved(kerberos.keytab)),
         ),
+        auth=dataclasses.replace(
+            settings.auth, shared_secrets_key=resolved(settings.auth.shared_secrets_key)
+        ),
         hostname=hostname,
         listeners=sockets,
         collect=tuple(

@@ -82,6 +82,11 @@ class DataDir:
         return self.secrets / "server-key"
 
     @property
+    def shared_secrets_key(self) -> Path:
+        """The key that secrets for CRAM-MD5 and APOP are sealed with, where no other file is configured."""
+        return self.secrets / "shared-secrets-key"
+
+    @property
     def first_account(self) -> Path:
         """Name and password of the account made at the first start: two lines."""
         return self.secrets / "first-account"

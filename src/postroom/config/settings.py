@@ -265,6 +265,12 @@ class Auth:
         "know no newer SCRAM and would show the password otherwise; what breaks SHA-1, collisions, does not break HMAC. Off: "
         "keys are no longer made, and those there are go with the next login that shows the password.",
     )
+    shared_secrets_key: Path | None = setting(
+        None,
+        "File with the key that secrets for CRAM-MD5 and APOP are sealed with in the directory; made with the first of them. "
+        "Unset: `secrets/shared-secrets-key` in the data directory. Without it they are lost: it belongs into the backup, and "
+        "whoever has both can read them.",
+    )
     cache_seconds: int = setting(
         60,
         "How long a successful login is remembered (in memory, keyed), so that a client with ten connections costs one "

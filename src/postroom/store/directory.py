@@ -41,6 +41,7 @@ from postroom.store.directory_entries import (
 from postroom.store.directory_names import DELIMITER, find_address, find_domain, without_detail
 from postroom.store.directory_passwords import PasswordRefused, PasswordScheme, check_new_password
 from postroom.store.directory_schema import connect, migrate
+from postroom.store.directory_secrets import SharedSecret, check_new_secret
 
 __all__ = [
     "Alias",
@@ -55,6 +56,7 @@ __all__ = [
     "PasswordScheme",
     "Resolution",
     "check_new_password",
+    "check_new_secret",
 ]
 
 _CACHE_SIZE: Final = 50_000
@@ -68,10 +70,18 @@ T = TypeVar("T")
 class Directory(DirectoryChanges):
     """Who is here. Raises Unavailable from any method when the file cannot be read."""
 
-    def __init__(self, path: Path, scheme: PasswordScheme | None = None, delimiter: str = DELIMITER) -> None:
-        """Open the file, making or migrating it; ``delimiter`` separates a user from a sub-address (empty: nothing does).
-        Raises Unavailable."""
-        super().__init__(path, scheme)
+    def __init__(
+        self,
+        path: Path,
+        scheme: PasswordScheme | None = None,
+        delimiter: str = DELIMITER,
+        *,
+        secrets_key: Path | None = None,
+    ) -> None:
+        """Open the file, making or migrating it; ``delimiter`` separates a user from a sub-address (empty: nothing does);
+        ``secrets_key`` is the file that holds the key of shared secrets, made with the first of them (None: one beside the
+        directory). Raises Unavailable."""
+        super().__init__(path, scheme, secrets_key)
         self._delimiter = delimiter
         self._cache: dict[Hashable, Any] = {}
         self._version = 0
@@ -159,7 +169,16 @@ class Directory(DirectoryChanges):
             has_scram=False,
             has_scram_sha1=False,
             scheme=self.scheme,
+            secret=self._secret(AccountId(0), None, stated),
         )
+
+    def shared_secret_since(self, name: str) -> int | None:
+        """When the account was given its shared secret, in seconds since 1970; None if it has none. Raises NoSuchEntry."""
+        account = self.account(name)
+        if account is None:
+            raise NoSuchEntry(f"No account {name}")
+        row = self._row("SELECT created FROM shared_secret WHERE account = ?", account.id)
+        return int(row[0]) if row else None
 
     # --- aliases and senders
 
@@ -234,8 +253,9 @@ class Directory(DirectoryChanges):
     def _find_credentials(self, name: str) -> Credentials | None:
         row = self._row(
             "SELECT id, name, shard, quota, enabled, password, scram_salt, scram_iterations, scram_stored,"
-            " scram_server, older.salt, older.iterations, older.stored, older.server"
-            " FROM account LEFT JOIN scram_sha1 AS older ON older.account = id WHERE name = ?",
+            " scram_server, older.salt, older.iterations, older.stored, older.server, sealed"
+            " FROM account LEFT JOIN scram_sha1 AS older ON older.account = id"
+            " LEFT JOIN shared_secret AS shared ON shared.account = id WHERE name = ?",
             name,
         )
         account = _account(row and row[:5])
@@ -251,16 +271,28 @@ class Directory(DirectoryChanges):
             has_scram=has_scram,
             has_scram_sha1=has_scram_sha1,
             scheme=self.scheme,
+            secret=self._secret(account.id, row[14], name),
         )
 
+    def _secret(self, account: AccountId, sealed: bytes | None, login: str) -> SharedSecret:
+        check = self._cached(
+            ("shared secrets",), lambda: self._row("SELECT value FROM meta WHERE key = 'shared secrets'")
+        )
+        fake = self._fake(b"shared secret", login)
+        return SharedSecret(self._key_file, check[0] if check else None, account, sealed, fake)
+
+    def _fake(self, what: bytes, login: str) -> bytes:
+        """32 octets nobody can guess, the same at every look."""
+        stated = login.encode("utf-8", "surrogatepass")
+        return hmac.digest(self._fake_key, what + b"\0" + stated, "sha256")
+
     def _fake_keys(self, login: str, hash_name: HashName = "sha256") -> ScramKeys:
-        """Keys nobody has the password of, the same at every look; those of both hashes differ, as real ones do."""
+        """Keys nobody has the password of; those of both hashes differ, as real ones do."""
         prefix = b"" if hash_name == "sha256" else hash_name.encode() + b" "
         size = hashlib.new(hash_name).digest_size
 
         def derive(what: bytes) -> bytes:
-            stated = login.encode("utf-8", "surrogatepass")
-            return hmac.digest(self._fake_key, prefix + what + b"\0" + stated, "sha256")[:size]
+            return self._fake(prefix + what, login)[:size]
 
         return ScramKeys(
             derive(b"salt")[:16], self.scheme.scram_iterations, derive(b"stored"), derive(b"server")

@@ -7,7 +7,9 @@ Passwords are hashed before the transaction begins.
 
 from __future__ import annotations
 
+import hmac
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,8 +23,14 @@ from postroom.model.errors import InvalidName, NotAllowed, PostroomError, Unavai
 from postroom.model.ids import AccountId, ShardId
 from postroom.store.directory_entries import Alias, Domain, EntryExists, NewAccount, NoSuchEntry
 from postroom.store.directory_names import canonical_address, canonical_domain
-from postroom.store.directory_passwords import PasswordScheme, StoredPassword, check_new_password
+from postroom.store.directory_passwords import (
+    PasswordRefused,
+    PasswordScheme,
+    StoredPassword,
+    check_new_password,
+)
 from postroom.store.directory_schema import connect
+from postroom.store.directory_secrets import KeyFile, check_new_secret, check_of, seal, unseal
 
 MAX_ALIAS_TARGETS: Final = 1_000
 
@@ -30,9 +38,12 @@ MAX_ALIAS_TARGETS: Final = 1_000
 class DirectoryChanges:
     """The half of Directory that writes. Every method blocks (Unavailable when the lock cannot be had in time)."""
 
-    def __init__(self, path: Path, scheme: PasswordScheme | None = None) -> None:
+    def __init__(
+        self, path: Path, scheme: PasswordScheme | None = None, secrets_key: Path | None = None
+    ) -> None:
         self._path = path
         self.scheme = scheme or PasswordScheme()
+        self._key_file = KeyFile(secrets_key or path.with_name("shared-secrets-key"))
 
     # --- domains
 
@@ -122,7 +133,10 @@ class DirectoryChanges:
         check_new_password(password, name)
         stored = self.scheme.all_of(password)
         with self._change() as db:
-            _store_password(db, _account_id(db, name), stored)
+            account = _account_id(db, name)
+            if self._is_shared_secret(db, account, password):
+                raise PasswordRefused("The password is the account's shared secret")
+            _store_password(db, account, stored)
 
     def renew_password(self, account: AccountId, verified: str, password: str) -> None:
         """Store a password just verified against the hash ``verified`` anew, under the current parameters; does nothing
@@ -131,6 +145,59 @@ class DirectoryChanges:
         with self._change() as db:
             if _one(db, "SELECT 1 FROM account WHERE id = ? AND password = ?", account, verified):
                 _store_password(db, account, stored)
+
+    # --- shared secrets
+
+    def set_shared_secret(self, name: str, secret: str) -> None:
+        """Give an account a secret for CRAM-MD5 and APOP, in place of the one it had. Raises NoSuchEntry, PasswordRefused (the
+        login password is none), Unavailable when the key is not the one the other secrets are sealed with."""
+        check_new_secret(secret, name)
+        while True:
+            with self._change() as db:
+                account = _account_id(db, name)
+                password = _one(db, "SELECT password FROM account WHERE id = ?", account)
+            assert password is not None
+            if self.scheme.verify(password[0], secret):
+                raise PasswordRefused("The shared secret must not be the login password")
+            with self._change() as db:
+                if _one(db, "SELECT 1 FROM account WHERE id = ? AND password = ?", account, password[0]):
+                    sealed = seal(self._sealing_key(db), account, secret)
+                    db.execute(
+                        "INSERT OR REPLACE INTO shared_secret VALUES (?, ?, ?)",
+                        (account, sealed, int(time.time())),
+                    )
+                    return
+
+    def remove_shared_secret(self, name: str) -> None:
+        """Raises NoSuchEntry."""
+        with self._change() as db:
+            account = _account_id(db, name)
+            db.execute("DELETE FROM shared_secret WHERE account = ?", (account,))
+            if not db.changes():
+                raise NoSuchEntry(f"{name} has no shared secret")
+
+    def _sealing_key(self, db: apsw.Connection) -> bytes:
+        """The key of the secrets there are; made if there are none. Raises Unavailable."""
+        known = _one(db, "SELECT value FROM meta WHERE key = 'shared secrets'")
+        if known is not None and _one(db, "SELECT 1 FROM shared_secret"):
+            return self._key_file.verified(known[0])
+        key = self._key_file.read() or self._key_file.make()
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('shared secrets', ?)", (check_of(key),))
+        return key
+
+    def _is_shared_secret(self, db: apsw.Connection, account: AccountId, password: str) -> bool:
+        row = _one(
+            db,
+            "SELECT value, sealed FROM shared_secret, meta WHERE account = ? AND key = 'shared secrets'",
+            account,
+        )
+        if row is None:
+            return False
+        try:
+            secret = unseal(self._key_file.verified(row[0]), account, row[1])
+        except Unavailable:
+            return False  # what does not open lets nobody in, and must not keep a password from being changed
+        return hmac.compare_digest(secret, password.encode("utf-8", "surrogatepass"))
 
     # --- aliases and senders
 
