@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from postroom.model.ids import Modseq
+from postroom.model.ids import MessageId, Modseq
 from postroom.model.uidset import UidSet
 
 
@@ -81,6 +81,13 @@ class ModseqAtLeast:
 
 
 @dataclass(slots=True, frozen=True)
+class IsMessage:
+    """Entries of this message (RFC 8474 §6)."""
+
+    message: MessageId
+
+
+@dataclass(slots=True, frozen=True)
 class HeaderContains:
     """The decoded field(s) of this name contain the text; an empty text asks only for the field's presence."""
 
@@ -133,6 +140,7 @@ Criterion = (
     | SentDay
     | Size
     | ModseqAtLeast
+    | IsMessage
     | HeaderContains
     | BodyContains
     | TextContains

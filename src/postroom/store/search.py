@@ -58,6 +58,10 @@ class Message(Protocol):
         """Octets."""
 
     @property
+    def message_id(self) -> int:
+        """Whose entry it is."""
+
+    @property
     def sent_day(self) -> int | None:
         """Day of the Date header."""
 
@@ -128,6 +132,8 @@ def matches(criterion: Criterion, message: Message) -> bool:  # noqa: C901 - one
             return (over is None or message.size > over) and (under is None or message.size < under)
         case criteria.ModseqAtLeast(modseq):
             return message.modseq >= modseq
+        case criteria.IsMessage(wanted_message):
+            return message.message_id == wanted_message
         case criteria.HeaderContains(name, text):
             return message.text().header_contains(name, fold(text))
         case criteria.BodyContains(text):
@@ -249,6 +255,9 @@ class _Planner:
                 return self._between("e.size", None if over is None else over + 1, under)
             case criteria.ModseqAtLeast(modseq):
                 return self._between("e.modseq", modseq, None)
+            case criteria.IsMessage(message):
+                self.bindings.append(message)
+                return "e.message = ?"
             case _:
                 raise AssertionError(f"not a plain criterion: {criterion}")
 

@@ -55,7 +55,7 @@ def test_a_run_has_the_numbers_its_uids_have(uids: list[int], data: st.DataObjec
 def test_a_batch_at_once_is_the_responses_one_by_one(uids: list[int], data: st.DataObject) -> None:
     recent = UidSet.of(data.draw(st.sets(st.integers(1, 40))))
     flags = [data.draw(FLAGS) for _ in uids]
-    plan = FetchPlan((FetchAtt.UID, FetchAtt.FLAGS), recent)
+    plan = FetchPlan((FetchAtt.UID, FetchAtt.FLAGS), recent, AccountId(1))
     rows = [(uid, *pair) for uid, pair in zip(uids, flags, strict=True)]
     numbers = range(1, len(rows) + 1)
     expected = b"".join(

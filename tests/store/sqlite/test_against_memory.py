@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from postroom.model import search as criteria
 from postroom.model.errors import PostroomError
 from postroom.model.flags import FlagChange
-from postroom.model.ids import MailboxId, Modseq
+from postroom.model.ids import MailboxId, MessageId, Modseq
 from postroom.model.uidset import UidSet
 from postroom.store.api import Batch, Column, Delivery, MailStore
 from postroom.store.engines.memory import MemoryStore
@@ -175,6 +175,8 @@ CRITERIA: tuple[criteria.Criterion, ...] = (
     criteria.And((criteria.Size(over=60), criteria.InternalDay(since=DAY // 86_400))),
     criteria.Not(criteria.SentDay(since=0)),
     criteria.ModseqAtLeast(Modseq(8)),
+    criteria.IsMessage(MessageId(2)),
+    criteria.And((criteria.IsMessage(MessageId(3)), criteria.TextContains("e"))),
 )
 
 

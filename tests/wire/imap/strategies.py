@@ -27,6 +27,7 @@ from postroom.wire.imap.search import (
     Either,
     Negated,
     Numbers,
+    ObjectIs,
     Recent,
     SearchKey,
     SearchReturn,
@@ -35,7 +36,7 @@ from postroom.wire.imap.search import (
 )
 from postroom.wire.imap.values.dates import FIRST_DAY, LAST_DAY
 from postroom.wire.imap.values.flags import FlagList, ReportedFlags
-from postroom.wire.imap.values.sections import BodySection, FetchAtt, Section, SectionText
+from postroom.wire.imap.values.sections import BodySection, FetchAtt, Preview, Section, SectionText
 from postroom.wire.imap.values.sequence import SequenceSet
 
 number = st.integers(0, 0xFFFFFFFF)
@@ -90,10 +91,14 @@ sections = st.one_of(
     ),
 )
 body_sections = st.builds(BodySection, sections, st.none() | st.tuples(number, nz_number), st.booleans())
-fetch_items = st.lists(st.sampled_from(FetchAtt) | body_sections, min_size=1, max_size=6, unique=True).map(
-    tuple
-)
+fetch_items = st.lists(
+    st.sampled_from(FetchAtt) | body_sections | st.builds(Preview, st.booleans()),
+    min_size=1,
+    max_size=6,
+    unique=True,
+).map(tuple)
 
+object_id = st.text("abcXYZ019_-", min_size=1, max_size=20)
 BITS = [1, 2, 4, 8, 16]
 leaf_keys: st.SearchStrategy[SearchKey] = st.one_of(
     st.just(All()),
@@ -115,6 +120,7 @@ leaf_keys: st.SearchStrategy[SearchKey] = st.one_of(
     st.builds(Numbers, sequence_set),
     st.builds(UidNumbers, sequence_set),
     st.builds(Within, nz_number, st.booleans()),
+    st.builds(ObjectIs, object_id, st.booleans()),
 )
 search_keys: st.SearchStrategy[SearchKey] = st.recursive(
     leaf_keys,
@@ -245,6 +251,7 @@ codes: st.SearchStrategy[r.Code | None] = st.one_of(
     st.builds(r.CapabilityCode, st.lists(word, min_size=1, max_size=4).map(tuple)),
     st.builds(r.AppendUid, nz_number, uid_set),
     st.builds(r.CopyUid, nz_number, uid_set, uid_set),
+    st.builds(r.MailboxIdCode, object_id),
     st.builds(
         r.OtherCode,
         st.just("X-ODD"),
@@ -276,7 +283,14 @@ responses: st.SearchStrategy[r.Response] = st.one_of(
     st.builds(
         r.StatusData,
         mailbox,
-        st.lists(st.tuples(st.sampled_from(c.StatusItem), st.none() | number63), max_size=4).map(tuple),
+        st.lists(
+            st.tuples(
+                st.sampled_from([item for item in c.StatusItem if item is not c.StatusItem.MAILBOXID]),
+                st.none() | number63,
+            )
+            | st.tuples(st.just(c.StatusItem.MAILBOXID), object_id),
+            max_size=4,
+        ).map(tuple),
     ),
     st.builds(r.SearchData, st.lists(nz_number, max_size=6).map(tuple), st.none() | nz_number63),
     st.builds(

@@ -89,6 +89,10 @@ RESPONSE_LINES: list[tuple[bytes, r.ClientEvent]] = [
         r.NamespaceData((("", "/"), ("#mh/", "/"))),
     ),
     (b"* ENABLED CONDSTORE", r.EnabledData(("CONDSTORE",))),
+    (
+        b"* 9 FETCH (EMAILID (M6d99ac3275bb4e) THREADID NIL PREVIEW {3}\r\nabc)",
+        r.FetchData(9, email_id="M6d99ac3275bb4e", preview=b"abc"),
+    ),
     (b"* VANISHED 505,507,510,625", r.VanishedData(UidSet.of([505, 507, 510, 625]))),
     (
         b"* VANISHED (EARLIER) 41,43:116",

@@ -57,7 +57,7 @@ async def fetch(session: ImapSession, request: Request) -> None:
         return
     if sets_seen(items) and not view.read_only and await _mark_seen(session, view, uids):
         items = _with_flags(session, items)
-    fetching = _Fetching(session, view, FetchPlan(items, view.recent), since)
+    fetching = _Fetching(session, view, FetchPlan(items, view.recent, view.account), since)
     if await fetching.run(uids):
         await session.refuse(request, Corrupt.default_public, Word.CORRUPTION)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from postroom.model.errors import NoSuchMailbox
 from postroom.model.mailbox import INBOX, SEPARATOR, Mailbox
 from postroom.session.imap.names import Pattern, canonical
+from postroom.session.imap.objectid import mailbox_id
 from postroom.store.mailbox_names import superior_names
 from postroom.wire.imap.commands import List, ListReturn, ListSelect, Lsub, Status, StatusItem
 from postroom.wire.imap.events import Request
@@ -161,7 +162,7 @@ def _status(session: ImapSession, mailbox: Mailbox, items: tuple[StatusItem, ...
     return StatusData(mailbox.name, tuple((item, _value(session, mailbox, item)) for item in items))
 
 
-def _value(session: ImapSession, mailbox: Mailbox, item: StatusItem) -> int | None:
+def _value(session: ImapSession, mailbox: Mailbox, item: StatusItem) -> int | str | None:
     match item:
         case StatusItem.MESSAGES:
             return mailbox.messages
@@ -179,6 +180,8 @@ def _value(session: ImapSession, mailbox: Mailbox, item: StatusItem) -> int | No
             return session.services.message_limit
         case StatusItem.SIZE:
             return mailbox.octets
+        case StatusItem.MAILBOXID:
+            return mailbox_id(session.account_id, mailbox.id)
         case StatusItem.DELETED:
             return mailbox.deleted
 

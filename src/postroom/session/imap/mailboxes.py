@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from postroom.model.errors import NoSuchMailbox, UseAttributeTaken
 from postroom.model.mailbox import INBOX, SpecialUse
 from postroom.session.imap.names import canonical, checked
+from postroom.session.imap.objectid import mailbox_id
 from postroom.wire.imap.commands import Create, Delete, Rename, Subscribe, Unsubscribe
 from postroom.wire.imap.events import Request
-from postroom.wire.imap.responses import Word
+from postroom.wire.imap.responses import MailboxIdCode, Word
 
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
@@ -32,8 +33,8 @@ async def create(session: ImapSession, request: Request) -> None:
         ):
             raise UseAttributeTaken("This special use cannot be given to a mailbox here")
         use = first
-    await session.store.create_mailbox(session.account_id, checked(command.mailbox), use)
-    await session.finish(request, "CREATE completed")
+    made = await session.store.create_mailbox(session.account_id, checked(command.mailbox), use)
+    await session.finish(request, "CREATE completed", MailboxIdCode(mailbox_id(session.account_id, made.id)))
 
 
 async def delete(session: ImapSession, request: Request) -> None:

@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
 
+from postroom.model.ids import AccountId
 from postroom.model.uidset import UidSet
+from postroom.session.imap.objectid import email_id_template
 from postroom.session.imap.sections import SectionReader
 from postroom.store.api import Column, Row
 from postroom.wire.imap.fetch import section_label
+from postroom.wire.imap.values.atoms import write_nstring
 from postroom.wire.imap.values.dates import write_date_time
 from postroom.wire.imap.values.flags import write_flags
-from postroom.wire.imap.values.sections import BodySection, FetchAtt, FetchItem, Section, SectionText
+from postroom.wire.imap.values.sections import BodySection, FetchAtt, FetchItem, Preview, Section, SectionText
 
 Columns = Sequence[Sequence[Any]]
 """The columns of a batch, in the order of ``FetchPlan.columns``."""
@@ -50,14 +53,16 @@ def sets_seen(items: Iterable[FetchItem]) -> bool:
 
 
 class FetchPlan:
-    """What one FETCH needs and how rows become responses. ``recent`` are the UIDs to be shown as \\Recent."""
+    """What one FETCH of ``account``'s mail needs and how rows become responses; ``recent`` are the UIDs to be
+    shown as \\Recent."""
 
-    __slots__ = ("_at", "_fragments", "_recent", "_values", "columns", "sections", "template")
+    __slots__ = ("_account", "_at", "_fragments", "_recent", "_values", "columns", "sections", "template")
 
-    def __init__(self, items: Sequence[FetchItem], recent: UidSet) -> None:
+    def __init__(self, items: Sequence[FetchItem], recent: UidSet, account: AccountId) -> None:
         self.columns: list[Column] = []
         self._at: dict[Column, int] = {}
         self._recent = recent
+        self._account = account
         self._fragments: list[bytes] = []
         self._values: list[Values] = []
         self.sections: list[SectionReader] = []
@@ -96,6 +101,16 @@ class FetchPlan:
             self._add_section(item.section, item.partial, section_label(item))
         elif item in _WHOLE:
             self._add_section(_WHOLE[item], None, item.value.encode("ascii"))
+        elif isinstance(item, Preview):
+            # Made when the message came: PREVIEW (LAZY) need not go without (RFC 8970 §3.1).
+            self._fragments.append(b"PREVIEW %b")
+            self._values.append(_strings(self.column(Column.PREVIEW)))
+        elif item is FetchAtt.EMAILID:
+            self._fragments.append(email_id_template(self._account))
+            self._values.append(_given(self.column(Column.MESSAGE)))
+        elif item is FetchAtt.THREADID:
+            self._fragments.append(b"THREADID NIL%b")
+            self._values.append(lambda columns: [b""] * len(columns[0]))
         elif item is FetchAtt.FLAGS:
             self._fragments.append(b"FLAGS (%b)")
             self._values.append(
@@ -114,6 +129,10 @@ class FetchPlan:
         whole = not section.part and section.text is SectionText.ALL
         structure = None if whole else self.column(Column.STRUCTURE)
         self.sections.append(SectionReader(section, partial, label, octets, structure))
+
+
+def _strings(at: int) -> Values:
+    return lambda columns: [write_nstring(text.encode()) for text in columns[at]]
 
 
 def _given(at: int) -> Values:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from postroom.model import search as criteria
 from postroom.model.ids import Modseq
 from postroom.model.uidset import UidSet
+from postroom.session.imap.objectid import message_named
 from postroom.store.api import Column
 from postroom.wire.imap.commands import Search
 from postroom.wire.imap.events import Request
@@ -17,6 +18,7 @@ from postroom.wire.imap.search import (
     Either,
     Negated,
     Numbers,
+    ObjectIs,
     Recent,
     SearchKey,
     SearchReturn,
@@ -150,6 +152,8 @@ def translate(key: SearchKey, view: View, now: int) -> criteria.Criterion:
                 # RFC 5032 §2.1: OLDER includes what is exactly that old.
                 return criteria.InternalDate(before=now - seconds + 1)
             return criteria.InternalDate(since=now - seconds)
+        case ObjectIs(identifier, thread):
+            return criteria.Not(criteria.All()) if thread else message_named(view.account, identifier)
         case AllOf(keys):
             return criteria.And(tuple(translate(one, view, now) for one in keys))
         case Either(left, right):

@@ -14,6 +14,7 @@ from postroom.model.ids import Modseq
 from postroom.model.mailbox import Mailbox
 from postroom.model.uidset import UidSet
 from postroom.session.imap.names import canonical
+from postroom.session.imap.objectid import mailbox_id
 from postroom.session.imap.resync import resync
 from postroom.session.imap.sync import SYSTEM_FLAGS
 from postroom.session.imap.view import View
@@ -24,6 +25,7 @@ from postroom.wire.imap.responses import (
     FlagsData,
     HighestModseq,
     Kind,
+    MailboxIdCode,
     PermanentFlags,
     RecentCount,
     UidNext,
@@ -123,6 +125,7 @@ def _announce(session: ImapSession, view: View, mailbox: Mailbox) -> None:
         ReportedFlags() if view.read_only else ReportedFlags(SYSTEM_FLAGS, mailbox.keywords, star=True)
     )
     send(Untagged(Kind.OK, "Flags permitted", PermanentFlags(permanent)))
+    send(Untagged(Kind.OK, "Identity", MailboxIdCode(mailbox_id(view.account, mailbox.id))))
     send(Untagged(Kind.OK, "UIDs valid", UidValidity(mailbox.uid_validity)))
     send(Untagged(Kind.OK, "Predicted next UID", UidNext(mailbox.uid_next)))
     send(Untagged(Kind.OK, "Highest", HighestModseq(mailbox.highest_modseq)))

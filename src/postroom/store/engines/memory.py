@@ -105,6 +105,10 @@ class _Entry:
         return len(self.message.octets)
 
     @property
+    def message_id(self) -> int:
+        return self.message.id
+
+    @property
     def sent_day(self) -> int | None:
         return self.message.facts.sent_day
 

@@ -72,7 +72,7 @@ _MESSAGE_BLOB: Final = (
     "SELECT size, file, octets FROM content WHERE id = (SELECT content FROM message WHERE key = ?)"
 )
 _TEXT: Final = (
-    "SELECT e.uid, e.flags, e.keywords, e.modseq, e.internal_date, e.zone, e.size, m.sent_day, m.structure, "
+    "SELECT e.uid, e.flags, e.keywords, e.modseq, e.internal_date, e.zone, e.size, e.message, m.sent_day, m.structure, "
     "m.size, m.file, m.octets FROM entry e CROSS JOIN message x ON x.key = (e.account << 32 | e.message) "
     "CROSS JOIN content m ON m.id = x.content WHERE e.account = ? AND e.mailbox = ? AND e.uid = ?"
 )

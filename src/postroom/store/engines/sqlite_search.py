@@ -48,6 +48,7 @@ class _Candidate:
     internal_date: int
     zone: int
     size: int
+    message_id: int
     sent_day: int | None
     structure: bytes
     octets: bytes

@@ -16,6 +16,7 @@ from postroom.wire.imap.responses import (
     CopyUid,
     HighestModseq,
     Kind,
+    MailboxIdCode,
     Modified,
     OtherCode,
     PermanentFlags,
@@ -32,6 +33,7 @@ from postroom.wire.imap.values.atoms import (
     write_astring,
 )
 from postroom.wire.imap.values.flags import parse_reported_flags, write_reported_flags
+from postroom.wire.imap.values.objectid import parse_bracketed_id
 from postroom.wire.imap.values.sequence import parse_sequence_set
 
 _WORDS: Final = {word.value.encode("ascii"): word for word in Word}
@@ -77,6 +79,8 @@ def write_code(code: Code) -> bytes:
             return b"CAPABILITY " + " ".join(names).encode("ascii")
         case AppendUid():
             return write_append_uid(code)
+        case MailboxIdCode(identifier):
+            return b"MAILBOXID (%b)" % identifier.encode("ascii")
         case CopyUid():
             return write_copy_uid(code)
         case OtherCode(name, argument):
@@ -168,4 +172,5 @@ _CODES: Final[dict[bytes, Callable[[Cursor], Code]]] = {
     b"CAPABILITY": lambda cursor: CapabilityCode(parse_capability_names(cursor)),
     b"APPENDUID": parse_append_uid,
     b"COPYUID": parse_copy_uid,
+    b"MAILBOXID": lambda cursor: MailboxIdCode(parse_bracketed_id(cursor)),
 }

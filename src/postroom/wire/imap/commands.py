@@ -149,8 +149,8 @@ class Unsubscribe:
 
 
 class StatusItem(Enum):
-    """Items of STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 7889 §3.3, RFC 8438 §2, RFC 9051 §6.3.11 DELETED); value is
-    the wire form."""
+    """Items of STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 7889 §3.3, RFC 8438 §2, RFC 8474 §4.3, for DELETED
+    RFC 9051 §6.3.11); value is the wire form."""
 
     MESSAGES = "MESSAGES"
     RECENT = "RECENT"
@@ -161,6 +161,7 @@ class StatusItem(Enum):
     APPENDLIMIT = "APPENDLIMIT"
     SIZE = "SIZE"
     DELETED = "DELETED"
+    MAILBOXID = "MAILBOXID"
 
     __hash__ = object.__hash__
 

@@ -88,11 +88,14 @@ def write_list(data: ListData) -> bytes:
 
 
 def _write_status_data(data: StatusData) -> bytes:
-    values = [
-        b"%b NIL" % STATUS_WORDS[item] if value is None else b"%b %d" % (STATUS_WORDS[item], value)
-        for item, value in data.values
-    ]
+    values = [b"%b %b" % (STATUS_WORDS[item], _status_value(value)) for item, value in data.values]
     return b"* STATUS %b (%b)\r\n" % (write_astring(encode_mailbox(data.mailbox)), b" ".join(values))
+
+
+def _status_value(value: int | str | None) -> bytes:
+    if value is None:
+        return b"NIL"
+    return b"%d" % value if isinstance(value, int) else b"(%b)" % value.encode("ascii")
 
 
 def _write_search(data: SearchData) -> bytes:

@@ -8,7 +8,7 @@ from typing import Final
 from postroom.wire.cursor import Cursor
 from postroom.wire.imap.fetch import write_section
 from postroom.wire.imap.values.atoms import parse_astring, parse_number, parse_nz_number
-from postroom.wire.imap.values.sections import BodySection, FetchAtt, FetchItem, Section, SectionText
+from postroom.wire.imap.values.sections import BodySection, FetchAtt, FetchItem, Preview, Section, SectionText
 
 MAX_ITEMS: Final = 128
 """Distinct items in one FETCH (threats D3)."""
@@ -17,6 +17,7 @@ MAX_FIELDS: Final = 256
 
 _NAME: Final = re.compile(rb"[A-Za-z0-9.]+")
 _FIELD: Final = re.compile(rb"[\x21-\x39\x3b-\x7e]+")  # RFC 5322 §2.2 field name: printable, no colon
+_LAZY: Final = re.compile(rb" \(LAZY\)", re.IGNORECASE)
 _ATTS: Final = {att.value.encode("ascii"): att for att in FetchAtt}
 _TEXTS: Final = {text.value.encode("ascii"): text for text in SectionText if text is not SectionText.ALL}
 _FAST: Final = (FetchAtt.FLAGS, FetchAtt.INTERNALDATE, FetchAtt.RFC822_SIZE)
@@ -49,6 +50,8 @@ def _parse_item(cursor: Cursor, name: bytes) -> FetchItem:
             cursor.fail("unknown fetch item")
         section = parse_section(cursor)
         return BodySection(section, _parse_partial(cursor), name == b"BODY.PEEK")
+    if name == b"PREVIEW":
+        return Preview(cursor.match(_LAZY) is not None)
     att = _ATTS.get(name)
     if att is None:
         cursor.fail("unknown fetch item")
@@ -108,6 +111,8 @@ def write_fetch_item(item: FetchItem) -> bytes:
     """An item as a client asks for it."""
     if isinstance(item, FetchAtt):
         return item.value.encode("ascii")
+    if isinstance(item, Preview):
+        return b"PREVIEW (LAZY)" if item.lazy else b"PREVIEW"
     word = b"BODY.PEEK[" if item.peek else b"BODY["
     written = word + write_section(item.section) + b"]"
     return written if item.partial is None else b"%b<%d.%d>" % (written, *item.partial)

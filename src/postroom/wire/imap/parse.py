@@ -54,6 +54,7 @@ from postroom.wire.imap.values.atoms import (
 from postroom.wire.imap.values.dates import parse_date_time
 from postroom.wire.imap.values.flags import parse_reported_flags
 from postroom.wire.imap.values.mailbox import decode_mailbox
+from postroom.wire.imap.values.objectid import parse_bracketed_id, parse_object_id
 
 MAX_NESTING: Final = 1000
 """Open parentheses in ENVELOPE or BODYSTRUCTURE."""
@@ -159,11 +160,15 @@ def _parse_status(cursor: Cursor) -> StatusData:
     cursor.expect(b" ")
     mailbox = decode_mailbox(parse_astring(cursor))
     cursor.expect(b" (")
-    values: list[tuple[StatusItem, int | None]] = []
+    values: list[tuple[StatusItem, int | str | None]] = []
     while not cursor.skip(b")"):
         item = _STATUS.get(cursor.need(ATOM, "status item").upper())
-        cursor.expect(b" ")
-        value = None if cursor.match(NIL) is not None else parse_number(cursor, MAX_NUMBER64)
+        value: int | str | None
+        if item is StatusItem.MAILBOXID:
+            value = parse_bracketed_id(cursor)
+        else:
+            cursor.expect(b" ")
+            value = None if cursor.match(NIL) is not None else parse_number(cursor, MAX_NUMBER64)
         if item is not None:
             values.append((item, value))
         cursor.skip(b" ")
@@ -282,6 +287,27 @@ def _bodystructure(cursor: Cursor, data: FetchData) -> None:
     data.bodystructure = parse_nested(cursor)
 
 
+def _email_id(cursor: Cursor, data: FetchData) -> None:
+    data.email_id = _parse_id(cursor)
+
+
+def _thread_id(cursor: Cursor, data: FetchData) -> None:
+    data.thread_id = _parse_id(cursor)
+
+
+def _parse_id(cursor: Cursor) -> str | None:
+    if cursor.match(NIL) is not None:
+        return None
+    cursor.expect(b"(")
+    found = parse_object_id(cursor)
+    cursor.expect(b")")
+    return found
+
+
+def _preview(cursor: Cursor, data: FetchData) -> None:
+    data.preview = _parse_octets(cursor)
+
+
 def _rfc822(cursor: Cursor, data: FetchData) -> None:
     data.rfc822 = _parse_octets(cursor)
 
@@ -297,14 +323,17 @@ def _rfc822_text(cursor: Cursor, data: FetchData) -> None:
 _FETCH: Final[dict[bytes, Callable[[Cursor, FetchData], None]]] = {
     b"BODY": _body,
     b"BODYSTRUCTURE": _bodystructure,
+    b"EMAILID": _email_id,
     b"ENVELOPE": _envelope,
     b"FLAGS": _flags,
     b"INTERNALDATE": _internal_date,
     b"MODSEQ": _modseq,
+    b"PREVIEW": _preview,
     b"RFC822": _rfc822,
     b"RFC822.HEADER": _rfc822_header,
     b"RFC822.SIZE": _size,
     b"RFC822.TEXT": _rfc822_text,
+    b"THREADID": _thread_id,
     b"UID": _uid,
 }
 

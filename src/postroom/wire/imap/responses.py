@@ -142,6 +142,13 @@ class CopyUid:
 
 
 @dataclass(slots=True, frozen=True)
+class MailboxIdCode:
+    """MAILBOXID (RFC 8474 §4.1)."""
+
+    id: str
+
+
+@dataclass(slots=True, frozen=True)
 class OtherCode:
     """Any other code, its argument as sent."""
 
@@ -161,6 +168,7 @@ Code = (
     | CapabilityCode
     | AppendUid
     | CopyUid
+    | MailboxIdCode
     | OtherCode
 )
 
@@ -243,10 +251,10 @@ class NamespaceData:
 
 @dataclass(slots=True, frozen=True)
 class StatusData:
-    """STATUS; a None value is NIL (APPENDLIMIT, RFC 7889 §3.3)."""
+    """STATUS; a None value is NIL (APPENDLIMIT, RFC 7889 §3.3), that of MAILBOXID is an identifier."""
 
     mailbox: str
-    values: tuple[tuple[StatusItem, int | None], ...]
+    values: tuple[tuple[StatusItem, int | str | None], ...]
 
 
 @dataclass(slots=True, frozen=True)
@@ -321,7 +329,7 @@ Nested = bytes | int | None | tuple["Nested", ...]
 
 @dataclass(slots=True)
 class FetchData:
-    """FETCH as a client sees it; what the response does not hold is None. Not frozen: made by the thousand."""
+    """FETCH as a client sees it; what the response does not hold is None, and so is NIL. Not frozen: made by the thousand."""
 
     number: int
     uid: int | None = None
@@ -335,6 +343,9 @@ class FetchData:
     rfc822: bytes | None = None
     rfc822_header: bytes | None = None
     rfc822_text: bytes | None = None
+    email_id: str | None = None
+    thread_id: str | None = None
+    preview: bytes | None = None
     sections: list[BodyData] = field(default_factory=list)
 
 

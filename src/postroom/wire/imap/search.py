@@ -67,6 +67,14 @@ class Within:
 
 
 @dataclass(slots=True, frozen=True)
+class ObjectIs:
+    """EMAILID or, with ``thread``, THREADID: messages with this identifier (RFC 8474 §6)."""
+
+    id: str
+    thread: bool = False
+
+
+@dataclass(slots=True, frozen=True)
 class AllOf:
     """All of the keys; at least two."""
 
@@ -88,7 +96,7 @@ class Negated:
     key: SearchKey
 
 
-SearchKey = Leaf | Numbers | UidNumbers | Recent | Within | AllOf | Either | Negated
+SearchKey = Leaf | Numbers | UidNumbers | Recent | Within | ObjectIs | AllOf | Either | Negated
 
 
 class SearchReturn(IntFlag):

@@ -30,6 +30,7 @@ from postroom.wire.imap.search import (
     Either,
     Negated,
     Numbers,
+    ObjectIs,
     Recent,
     SearchKey,
     UidNumbers,
@@ -41,6 +42,7 @@ from postroom.wire.imap.values.atoms import (
     parse_number,
 )
 from postroom.wire.imap.values.dates import parse_date, write_date
+from postroom.wire.imap.values.objectid import parse_object_id
 from postroom.wire.imap.values.sequence import parse_sequence_set
 from postroom.wire.imap.writer import CommandText
 
@@ -166,6 +168,14 @@ def _keyword(present: bool) -> Callable[[Cursor, SearchText], SearchKey]:
     return parse
 
 
+def _object_id(thread: bool) -> Callable[[Cursor, SearchText], SearchKey]:
+    def parse(cursor: Cursor, text: SearchText) -> SearchKey:  # noqa: ARG001 - the shape of a row
+        cursor.expect(b" ")
+        return ObjectIs(parse_object_id(cursor), thread)
+
+    return parse
+
+
 def _day(kind: type[InternalDay | SentDay], word: str) -> Callable[[Cursor, SearchText], SearchKey]:
     def parse(cursor: Cursor, text: SearchText) -> SearchKey:  # noqa: ARG001 - the shape of a row
         cursor.expect(b" ")
@@ -213,6 +223,8 @@ _KEYS: Final[dict[bytes, Callable[[Cursor, SearchText], SearchKey]]] = {
     b"SUBJECT": _field("Subject"),
     b"TEXT": lambda cursor, text: TextContains(text.parse(cursor)),
     b"TO": _field("To"),
+    b"EMAILID": _object_id(thread=False),
+    b"THREADID": _object_id(thread=True),
     b"UID": _uid,
     b"UNKEYWORD": _keyword(present=False),
     b"YOUNGER": lambda cursor, _text: parse_younger(cursor),
@@ -275,7 +287,8 @@ def _write_simple(
     | Numbers
     | UidNumbers
     | Recent
-    | Within,
+    | Within
+    | ObjectIs,
 ) -> bytes:
     match key:
         case All():
@@ -302,6 +315,8 @@ def _write_simple(
             return b"UID " + uids.write()
         case Within():
             return write_within(key)
+        case ObjectIs(identifier, thread):
+            return (b"THREADID " if thread else b"EMAILID ") + identifier.encode("ascii")
 
 
 def _write_days(prefix: bytes, since: int | None, before: int | None) -> bytes:

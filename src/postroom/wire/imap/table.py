@@ -45,6 +45,8 @@ EXTENSIONS: Final[tuple[Extension[CommandSpec], ...]] = (
     Extension("STATUS=SIZE", "RFC 8438"),
     Extension("SPECIAL-USE", "RFC 6154"),
     Extension("CREATE-SPECIAL-USE", "RFC 6154"),
+    Extension("OBJECTID", "RFC 8474"),
+    Extension("PREVIEW", "RFC 8970"),
     Extension("MULTIAPPEND", "RFC 3502"),
     Extension("APPENDLIMIT", "RFC 7889", argument=True),
 )

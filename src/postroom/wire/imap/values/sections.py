@@ -33,6 +33,7 @@ class FetchAtt(Enum):
 
     BODY = "BODY"
     BODYSTRUCTURE = "BODYSTRUCTURE"
+    EMAILID = "EMAILID"  # RFC 8474 §5.3
     ENVELOPE = "ENVELOPE"
     FLAGS = "FLAGS"
     INTERNALDATE = "INTERNALDATE"
@@ -41,6 +42,7 @@ class FetchAtt(Enum):
     RFC822_HEADER = "RFC822.HEADER"
     RFC822_SIZE = "RFC822.SIZE"
     RFC822_TEXT = "RFC822.TEXT"
+    THREADID = "THREADID"
     UID = "UID"
 
     __hash__ = object.__hash__
@@ -55,4 +57,11 @@ class BodySection:
     peek: bool = False
 
 
-FetchItem = FetchAtt | BodySection
+@dataclass(slots=True, frozen=True)
+class Preview:
+    """PREVIEW (RFC 8970 §3.1); ``lazy``: only if it is at hand."""
+
+    lazy: bool = False
+
+
+FetchItem = FetchAtt | BodySection | Preview
