@@ -30,6 +30,29 @@ async def opened(*script: tuple[bytes, bytes | None]) -> tuple[ImapMailbox, Scri
     return await ImapMailbox.open(connection, LOGIN, Security.IMPLICIT, CONTEXT), connection
 
 
+async def test_a_digest_where_it_is_asked_for() -> None:
+    """RFC 2195 §2; the challenge has the text of its example."""
+    challenge = b64encode(b"<1896.697170952@postoffice.reston.mci.net>")
+    answer = b64encode(b"tim b913a602c7eda7a495b4e6e7334d3890")
+    connection = ScriptedConnection(
+        [
+            GREETING,
+            (
+                b"A1 CAPABILITY\r\n",
+                b"* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=CRAM-MD5\r\nA1 OK\r\n",
+            ),
+            (b"A2 AUTHENTICATE CRAM-MD5\r\n", b"+ " + challenge + b"\r\n"),
+            (answer + b"\r\n", b"A2 OK [CAPABILITY IMAP4rev1 UIDPLUS] in\r\n"),
+            SELECT,
+        ],
+        TLS,
+    )
+    login = Login("tim", "tanstaaftanstaaf", digest=True)
+    mailbox = await ImapMailbox.open(connection, login, Security.IMPLICIT, CONTEXT)
+    assert connection.finished
+    await mailbox.abandon()
+
+
 async def test_a_whole_session() -> None:
     mailbox, connection = await opened(
         *SIMPLE,

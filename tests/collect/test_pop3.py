@@ -66,6 +66,37 @@ async def test_starttls_asks_for_capabilities_again() -> None:
     assert connection.closed
 
 
+CHALLENGE = b64encode(b"<1896.697170952@postoffice.reston.mci.net>")
+TIM = Login("tim", "tanstaaftanstaaf", digest=True)
+
+
+async def test_a_digest_where_it_is_asked_for() -> None:
+    """RFC 2195 §2."""
+    answer = b64encode(b"tim b913a602c7eda7a495b4e6e7334d3890")
+    mailbox, connection = await opened(
+        GREETING,
+        (b"CAPA\r\n", b"+OK\r\nSASL PLAIN SCRAM-SHA-256 CRAM-MD5\r\n.\r\n"),
+        (b"AUTH CRAM-MD5\r\n", b"+ " + CHALLENGE + b"\r\n"),
+        (answer + b"\r\n", b"+OK\r\n"),
+        login=TIM,
+    )
+    assert connection.finished
+    await mailbox.abandon()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "security"),
+    [(b"SASL PLAIN SCRAM-SHA-256", Security.IMPLICIT), (b"SASL CRAM-MD5", Security.NONE)],
+)
+async def test_a_digest_or_nothing(capabilities: bytes, security: Security) -> None:
+    script = [GREETING, (b"CAPA\r\n", b"+OK\r\n" + capabilities + b"\r\n.\r\n")]
+    connection = ScriptedConnection(script, TLS if security is Security.IMPLICIT else None)
+    with pytest.raises(RemoteRefused):
+        await Pop3Mailbox.open(connection, TIM, security, CONTEXT)
+    assert connection.finished
+    assert connection.closed
+
+
 @pytest.mark.parametrize(
     ("script", "security"),
     [

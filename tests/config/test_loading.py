@@ -220,6 +220,11 @@ recipient_delimiter = "ab"
         ("[queue.smarthost]\nhost='a.test'\nuser='me'", "queue.smarthost.user", "password_file"),
         ("[auth]\ndelay_minimum = 20", "auth.delay_minimum", "delay_maximum"),
         (
+            "[[collect]]\nname='a'\naccount='a'\nhost='h.test'\nuser='u'\npassword_file='p'\ndigest=true\nchannel_binding=true",
+            "collect[0].digest",
+            "goes without channel_binding",
+        ),
+        (
             "[[collect]]\nname='a'\naccount='a'\nhost='h.test'\nuser='u'\npassword_file='p'\noauth_token_url='https://a.test/'\nchannel_binding=true",
             "collect[0].oauth_token_url",
             "goes without channel_binding",

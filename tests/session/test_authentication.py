@@ -191,7 +191,7 @@ async def test_cancelling_counts_nothing(setup: Setup) -> None:
 
 
 async def test_unknown_mechanisms(setup: Setup) -> None:
-    for name in ("CRAM-MD5", "SCRAM-SHA-256-PLUS", "", "PLAIN "):
+    for name in ("CRAM-MD5", "APOP", "SCRAM-SHA-256-PLUS", "", "PLAIN "):
         with pytest.raises(MechanismUnknown):
             await run(setup, name, line(), PlainClient(ALICE, PASSWORD))
 

@@ -104,6 +104,7 @@ async def collect_source(
                 password,
                 source.password_in_clear,
                 source.channel_binding,
+                digest=source.digest,
                 token=bool(source.oauth_token_url),
                 ticket=ticket,
             )

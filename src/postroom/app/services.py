@@ -150,6 +150,7 @@ class Services:
             tickets=self._tickets,
             certificate_names=tuple(map(CertificateName, settings.authentication.certificate_names)),
             channel_binding=settings.authentication.channel_binding,
+            cram_md5=settings.auth.cram_md5,
             without=() if settings.auth.scram_sha1 else ("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"),
         )
         self.provisioner = Provisioner(directory, store)

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from postroom.collect.remote import Connection, Login, RemoteRefused, Security
+from postroom.collect.remote import Connection, Login, RemoteRefused, Security, digesting
 from postroom.model.errors import Unavailable
 from postroom.wire.errors import ParseError, RemoteProtocolError
 from postroom.wire.events import Sentinel
@@ -148,8 +148,12 @@ class ImapConnection:
                 raise RemoteRefused(private="neither OAUTHBEARER nor XOAUTH2 is offered inside TLS")
             await self._exchange(bearer.name, bearer.client(login.user, login.password, {}))
             return
-        spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
-        if spec is None:
+        if login.digest:
+            spec = digesting(login, offered, tls)
+            await self._exchange(spec.name, spec.client(login.user, login.password, {}))
+            return
+        chosen = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
+        if chosen is None:
             if login.bound:
                 raise RemoteRefused(
                     private="no mechanism is offered that binds the login to the TLS connection"
@@ -158,8 +162,8 @@ class ImapConnection:
                 raise RemoteRefused(private="no usable mechanism is offered")
             await self._demand(LoginCommand(login.user, login.password))
             return
-        mechanism = spec.client(login.user, login.password, bindings)
-        await self._exchange(spec.name, mechanism)
+        mechanism = chosen.client(login.user, login.password, bindings)
+        await self._exchange(chosen.name, mechanism)
 
     async def _exchange(self, name: str, mechanism: ClientMechanism) -> None:
         initial = mechanism.initial() if "SASL-IR" in self._client.capabilities else None

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from postroom.collect.remote import Connection, Login, RemoteMessage, RemoteRefused, Security
+from postroom.collect.remote import Connection, Login, RemoteMessage, RemoteRefused, Security, digesting
 from postroom.model.errors import Unavailable
 from postroom.wire.errors import RemoteProtocolError
 from postroom.wire.events import Sentinel
@@ -133,8 +133,12 @@ class Pop3Mailbox:
             # A token is too long for the command (RFC 5034 §4).
             await self._exchange(bearer.name, bearer.client(login.user, login.password, {}), initial=False)
             return
-        spec = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
-        if spec is None:
+        if login.digest:
+            spec = digesting(login, offered, tls)
+            await self._exchange(spec.name, spec.client(login.user, login.password, {}), initial=True)
+            return
+        chosen = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
+        if chosen is None:
             if login.bound:
                 raise RemoteRefused(
                     private="no mechanism is offered that binds the login to the TLS connection"
@@ -146,8 +150,8 @@ class Pop3Mailbox:
             await self._demand(User(login.user))
             await self._demand(Pass(login.password))
             return
-        mechanism = spec.client(login.user, login.password, bindings)
-        await self._exchange(spec.name, mechanism, initial=True)
+        mechanism = chosen.client(login.user, login.password, bindings)
+        await self._exchange(chosen.name, mechanism, initial=True)
 
     async def _exchange(self, name: str, mechanism: ClientMechanism, *, initial: bool) -> None:
         """``initial``: the initial response goes with the command, else it answers the first challenge."""

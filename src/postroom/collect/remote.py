@@ -9,7 +9,7 @@ It must not know: stores, ledgers, sockets.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -17,7 +17,8 @@ from typing import Protocol
 from postroom.model.errors import PostroomError
 from postroom.session.transport import TlsInfo
 from postroom.wire.output import Chunk
-from postroom.wire.sasl.api import ClientMechanism
+from postroom.wire.sasl.api import ClientMechanism, MechanismSpec, Proof
+from postroom.wire.sasl.registry import choose
 
 
 class Security(StrEnum):
@@ -45,6 +46,8 @@ class Login:
     bound: bool = False
     token: bool = False
     """The password is an access token: for OAUTHBEARER or XOAUTH2, nothing else."""
+    digest: bool = False
+    """Only a digest of the password is shown (CRAM-MD5): where the server has nothing better."""
     ticket: ClientMechanism | None = field(default=None, repr=False)
     """GSSAPI instead of a password, for this one connection; its calls do not block any more (``app.kerberos.ticket_for``)."""
 
@@ -63,6 +66,17 @@ class RemoteMessage:
     flags: int = 0
     keywords: tuple[str, ...] = ()
     internal_date: tuple[int, int] | None = None
+
+
+def digesting(login: Login, offered: Iterable[str], tls: TlsInfo | None) -> MechanismSpec:
+    """The mechanism for ``login.digest``. Raises RemoteRefused: such a digest in clear is enough to try passwords on, so it is
+    treated like one."""
+    spec = choose(offered, can_bind=False, in_clear=tls is None, proof=Proof.SHARED_SECRET)
+    if spec is None:
+        raise RemoteRefused(private="CRAM-MD5 is not offered")
+    if tls is None and not login.allow_clear:
+        raise RemoteRefused(private="a digest of the password is not shown without TLS")
+    return spec
 
 
 class Connection(Protocol):

@@ -451,6 +451,12 @@ def _source_mistakes(source: Source) -> list[tuple[str, str]]:
         found.append(("password_file", "goes without kerberos" if source.kerberos else "is needed"))
     if source.kerberos and source.channel_binding:
         found.append(("channel_binding", "goes without kerberos"))
+    if source.digest:
+        found += [
+            ("digest", f"goes without {key}")
+            for key in ("kerberos", "channel_binding", "oauth_token_url")
+            if getattr(source, key)
+        ]
     if source.oauth_token_url:
         found += [
             ("oauth_token_url", f"goes without {key}")

@@ -265,6 +265,11 @@ class Auth:
         "know no newer SCRAM and would show the password otherwise; what breaks SHA-1, collisions, does not break HMAC. Off: "
         "keys are no longer made, and those there are go with the next login that shows the password.",
     )
+    cram_md5: bool = setting(
+        False,
+        "Whether CRAM-MD5 (RFC 2195) is offered, for users who were given a secret for it by `postroom account secret set`. Many "
+        "clients prefer it to PLAIN as soon as they see it, and then fail for everybody else.",
+    )
     shared_secrets_key: Path | None = setting(
         None,
         "File with the key that secrets for CRAM-MD5 and APOP are sealed with in the directory; made with the first of them. "
@@ -374,7 +379,7 @@ class Smarthost:
     password_file: Path | None = setting(None, "File whose first line is the password.")
     channel_binding: bool = setting(
         False,
-        "Whether to log in only where the login can be bound to the server's certificate: with SCRAM-SHA-256-PLUS and "
+        "Whether to log in only where the login can be bound to the server's certificate: with -PLUS of SCRAM and "
         "tls-server-end-point (RFC 5929 §4).",
     )
 

@@ -53,9 +53,14 @@ class Source:
     )
     channel_binding: bool = setting(
         False,
-        "Whether to log in only where the login can be bound to the server's certificate: with SCRAM-SHA-256-PLUS and "
+        "Whether to log in only where the login can be bound to the server's certificate: with -PLUS of SCRAM and "
         "tls-server-end-point (RFC 5929 §4), which the server must have. Whoever is between then gains nothing, even with a "
         "certificate that is trusted.",
+    )
+    digest: bool = setting(
+        False,
+        "Whether to show only a digest of the password, by CRAM-MD5 (RFC 2195): for servers that know no SCRAM but must not see "
+        "it. It is enough to try passwords on, so without TLS it needs `password_in_clear`, too.",
     )
     kerberos: bool = setting(
         False,

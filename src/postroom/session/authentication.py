@@ -85,11 +85,13 @@ class Authenticator:
         certificate_names: Sequence[CertificateName] = (CertificateName.MAILBOX,),
         channel_binding: bool = True,
         without: Collection[str] = (),
+        cram_md5: bool = False,
     ) -> None:
         """``record`` is told of every finished attempt; it must not raise. ``cache_seconds`` is how long a verified password
         is remembered. Without ``tokens`` no mechanism that takes a bearer token is offered, without ``tickets`` none of
         Kerberos. ``certificate_names`` are the names in a client's certificate that are taken for logins. Without
-        ``channel_binding`` no -PLUS is offered, and none of the mechanisms named in ``without``."""
+        ``channel_binding`` no -PLUS is offered, and none of the mechanisms named in ``without``; CRAM-MD5 only with
+        ``cram_md5``."""
         self._directory = directory
         self._executor = executor
         self._attempts = attempts or Attempts()
@@ -99,6 +101,7 @@ class Authenticator:
         self._certificate_names = certificate_names
         self._channel_binding = channel_binding
         self._without = frozenset(without)
+        self._cram_md5 = cram_md5
         self._key = secrets.token_bytes(32)
         self._lately = Lately(cache_seconds)
         self._turns = Turns(executor)
@@ -136,7 +139,7 @@ class Authenticator:
             case Proof.TICKET:
                 return self._tickets is not None
             case Proof.SHARED_SECRET:
-                return False
+                return self._cram_md5
 
     async def login(
         self, user: str, password: str, transport: Transport, mechanism: str = "LOGIN"
@@ -198,8 +201,11 @@ class Authenticator:
                     return await self._bear(spec.name, server, step, transport, challenge)
                 case NeedsCertificate(authzid):
                     return await self._present(spec.name, authzid, transport)
-                case NeedsSharedSecret():
-                    raise MechanismUnknown  # nothing of the kind is kept of an account
+                case NeedsSharedSecret(authcid):
+                    credentials = self._directory.credentials(authcid)
+                    user = credentials.login
+                    await self._admit(spec.name, user, transport)
+                    step = server.secret(credentials.shared_secret())
                 case Success(authcid, _, octets):
                     return await self._proved(spec.name, authcid, octets, transport, challenge)
                 case Failure(reason):

@@ -60,6 +60,9 @@ class StoredCredentials(Protocol):
     def outdated(self) -> bool:
         """Whether a verified password should be stored anew."""
 
+    def shared_secret(self) -> bytes:
+        """The secret of CRAM-MD5 and APOP, or a stable fake one after the same work. Raises Unavailable."""
+
     def verify(self, password: str) -> bool:
         """Blocks; equally long for every outcome."""
 

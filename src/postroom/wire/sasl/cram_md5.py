@@ -19,6 +19,7 @@ from postroom.wire.sasl.api import (
     Failure,
     MechanismSpec,
     NeedsSharedSecret,
+    Proof,
     ServerStep,
     Success,
 )
@@ -111,4 +112,4 @@ class CramMd5Client:
         return self._complete
 
 
-CRAM_MD5: Final = MechanismSpec("CRAM-MD5", CramMd5Server, CramMd5Client)
+CRAM_MD5: Final = MechanismSpec("CRAM-MD5", CramMd5Server, CramMd5Client, proof=Proof.SHARED_SECRET)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from postroom.wire.sasl.api import MechanismSpec, Proof
+from postroom.wire.sasl.cram_md5 import CRAM_MD5
 from postroom.wire.sasl.external import EXTERNAL
 from postroom.wire.sasl.gssapi import GSSAPI
 from postroom.wire.sasl.login import LOGIN
@@ -24,7 +25,10 @@ MECHANISMS: Final[tuple[MechanismSpec, ...]] = (
     XOAUTH2,
     PLAIN,
     LOGIN,
+    CRAM_MD5,
 )
+"""CRAM-MD5 is the last one: it serves only those who have a secret for it, and a client that takes what comes first is better
+served by any other inside TLS."""
 
 BY_NAME: Final = {spec.name: spec for spec in MECHANISMS}
 
