@@ -124,6 +124,12 @@ class LoopDetected(PostroomError):
     default_public = "Too many hops"
 
 
+class UnknownEncoding(PostroomError):
+    """A part's content transfer encoding cannot be undone (RFC 3516 §4.3 UNKNOWN-CTE)."""
+
+    default_public = "Unknown content transfer encoding"
+
+
 class Corrupt(PostroomError):
     """Stored data failed its checksum or an invariant."""
 

@@ -12,6 +12,7 @@ from postroom.model.ids import AccountId, MailboxId, Modseq, Uid, UidValidity
 from postroom.model.mailbox import Mailbox
 from postroom.model.uidset import UidSet
 from postroom.session.imap.plan import FetchPlan
+from postroom.session.imap.turn import Turn
 from postroom.session.imap.view import View
 from postroom.wire.imap.values.flags import write_flags
 from postroom.wire.imap.values.sections import FetchAtt
@@ -55,7 +56,7 @@ def test_a_run_has_the_numbers_its_uids_have(uids: list[int], data: st.DataObjec
 def test_a_batch_at_once_is_the_responses_one_by_one(uids: list[int], data: st.DataObject) -> None:
     recent = UidSet.of(data.draw(st.sets(st.integers(1, 40))))
     flags = [data.draw(FLAGS) for _ in uids]
-    plan = FetchPlan((FetchAtt.UID, FetchAtt.FLAGS), recent, AccountId(1))
+    plan = FetchPlan((FetchAtt.UID, FetchAtt.FLAGS), recent, AccountId(1), Turn)
     rows = [(uid, *pair) for uid, pair in zip(uids, flags, strict=True)]
     numbers = range(1, len(rows) + 1)
     expected = b"".join(

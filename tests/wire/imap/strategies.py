@@ -36,7 +36,15 @@ from postroom.wire.imap.search import (
 )
 from postroom.wire.imap.values.dates import FIRST_DAY, LAST_DAY
 from postroom.wire.imap.values.flags import FlagList, ReportedFlags
-from postroom.wire.imap.values.sections import BodySection, FetchAtt, Preview, Section, SectionText
+from postroom.wire.imap.values.sections import (
+    BinarySection,
+    BinarySize,
+    BodySection,
+    FetchAtt,
+    Preview,
+    Section,
+    SectionText,
+)
 from postroom.wire.imap.values.sequence import SequenceSet
 
 number = st.integers(0, 0xFFFFFFFF)
@@ -91,8 +99,12 @@ sections = st.one_of(
     ),
 )
 body_sections = st.builds(BodySection, sections, st.none() | st.tuples(number, nz_number), st.booleans())
+parts = st.lists(nz_number, max_size=4).map(tuple)
+binary_items = st.builds(
+    BinarySection, parts, st.none() | st.tuples(number, nz_number), st.booleans()
+) | st.builds(BinarySize, parts)
 fetch_items = st.lists(
-    st.sampled_from(FetchAtt) | body_sections | st.builds(Preview, st.booleans()),
+    st.sampled_from(FetchAtt) | body_sections | st.builds(Preview, st.booleans()) | binary_items,
     min_size=1,
     max_size=6,
     unique=True,
@@ -233,8 +245,8 @@ plain_commands: st.SearchStrategy[c.Command] = st.one_of(
     st.builds(c.Copy, sequence_set, mailbox, st.booleans()),
     st.builds(c.Move, sequence_set, mailbox, st.booleans()),
 )
-appended = st.tuples(flags, st.none() | date_time, st.binary(max_size=300)).map(
-    lambda parts: (c.AppendMessage(len(parts[2]), parts[0], parts[1]), parts[2])
+appended = st.tuples(flags, st.none() | date_time, st.binary(max_size=300), st.booleans()).map(
+    lambda parts: (c.AppendMessage(len(parts[2]), parts[0], parts[1], parts[3]), parts[2])
 )
 appends = st.builds(c.Append, mailbox, st.lists(appended, min_size=1, max_size=3).map(tuple))
 

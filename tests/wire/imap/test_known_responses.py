@@ -93,6 +93,14 @@ RESPONSE_LINES: list[tuple[bytes, r.ClientEvent]] = [
         b"* 9 FETCH (EMAILID (M6d99ac3275bb4e) THREADID NIL PREVIEW {3}\r\nabc)",
         r.FetchData(9, email_id="M6d99ac3275bb4e", preview=b"abc"),
     ),
+    (
+        b"* 1 FETCH (BINARY[1.2]<3> ~{2}\r\n\0\1 BINARY.SIZE[] 99 BINARY[9] NIL)",
+        r.FetchData(
+            1,
+            binaries=[r.BinaryData((1, 2), 3, b"\0\1"), r.BinaryData((9,), None, None)],
+            binary_sizes={(): 99},
+        ),
+    ),
     (b"* VANISHED 505,507,510,625", r.VanishedData(UidSet.of([505, 507, 510, 625]))),
     (
         b"* VANISHED (EARLIER) 41,43:116",

@@ -171,7 +171,7 @@ def test_a_broken_append_is_aborted_and_answered_once() -> None:
         b'a APPEND x "05-Foo-1994 10:00:00 +0100" {3+}\r\nabc\r\n',
         b"a APPEND x (\\Seen {3+}\r\nabc\r\n",
         b"a APPEND &Jjo {3+}\r\nabc\r\n",
-        b"a APPEND x ~{3+}\r\nabc\r\n",
+        b"a APPEND x ~~{3+}\r\nabc\r\n",
         b"a APPEND {3+}\r\nabc\r\n",
     ],
 )

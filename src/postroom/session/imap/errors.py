@@ -22,6 +22,7 @@ CODES: Final[tuple[tuple[type[errors.PostroomError], Code | None], ...]] = (
     (errors.InUse, Word.INUSE),
     (errors.AuthenticationFailed, Word.AUTHENTICATIONFAILED),
     (errors.NotAllowed, Word.CANNOT),
+    (errors.UnknownEncoding, Word.UNKNOWN_CTE),
     (errors.Corrupt, Word.CORRUPTION),
     (errors.PostroomError, None),
 )

@@ -14,9 +14,11 @@ from postroom.model.errors import Corrupt, Unavailable
 from postroom.model.flags import FlagChange, SystemFlag
 from postroom.model.ids import Modseq
 from postroom.model.uidset import UidSet
+from postroom.session.imap.binary import BinaryReader, Decoded
 from postroom.session.imap.plan import FetchPlan, sets_seen
 from postroom.session.imap.resync import vanish, vanished_since
 from postroom.session.imap.sections import Found, SectionReader
+from postroom.session.imap.turn import Turn
 from postroom.store.api import Column, Row
 from postroom.wire.imap.commands import Fetch
 from postroom.wire.imap.events import Request
@@ -57,7 +59,7 @@ async def fetch(session: ImapSession, request: Request) -> None:
         return
     if sets_seen(items) and not view.read_only and await _mark_seen(session, view, uids):
         items = _with_flags(session, items)
-    fetching = _Fetching(session, view, FetchPlan(items, view.recent, view.account), since)
+    fetching = _Fetching(session, view, FetchPlan(items, view.recent, view.account, Turn), since)
     if await fetching.run(uids):
         await session.refuse(request, Corrupt.default_public, Word.CORRUPTION)
     else:
@@ -166,7 +168,7 @@ class _Fetching:
             numbers = [place for place in numbers if place]
         return batch, numbers
 
-    def _write(self, head: bytes, found: list[Found]) -> None:
+    def _write(self, head: bytes, found: list[Value]) -> None:
         output = self._output
         pieces = [head]
         gap = b"" if self._plan.bare else b" "
@@ -178,6 +180,10 @@ class _Fetching:
                 output.write(b"".join(pieces))
                 output.write_slice(octets)
                 pieces = []
+            elif isinstance(octets, int):
+                pieces.append(b"%b%b %d" % (gap, section.label, octets))
+            elif isinstance(octets, Decoded):
+                pieces = self._write_decoded(pieces, gap + section.label, octets)
             elif octets:
                 pieces += (b"%b%b {%d}\r\n" % (gap, section.label, len(octets)), octets)
             else:
@@ -186,8 +192,24 @@ class _Fetching:
         pieces.append(b")\r\n")
         output.write(b"".join(pieces))
 
+    def _write_decoded(self, pieces: list[bytes], label: bytes, decoded: Decoded) -> list[bytes]:
+        """A decoded part; with NUL in it as literal8 (RFC 3516 §4.3). Returns what is to be written before what follows."""
+        octets, mark = decoded.octets, b"~" if decoded.nul else b""
+        if isinstance(octets, BlobSlice):
+            pieces.append(b"%b %b{%d}\r\n" % (label, mark, octets.length))
+            self._output.write(b"".join(pieces))
+            self._output.write_slice(octets)
+            return []
+        pieces += (b"%b %b{%d}\r\n" % (label, mark, len(octets)), octets) if octets else (label + b' ""',)
+        return pieces
 
-async def _found(section: SectionReader, row: Row) -> Found:
+
+Value = Found | Decoded | int
+
+
+async def _found(section: SectionReader | BinaryReader, row: Row) -> Value:
+    if isinstance(section, BinaryReader):
+        return await section.read(row)
     found = section.read(row)
     if found is None or isinstance(found, bytes | BlobSlice):
         return found

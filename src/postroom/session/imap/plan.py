@@ -9,23 +9,35 @@ It must not know: sessions, sequence numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
 
 from postroom.model.ids import AccountId
 from postroom.model.uidset import UidSet
+from postroom.session.imap.binary import BinaryReader
 from postroom.session.imap.objectid import email_id_template
 from postroom.session.imap.sections import SectionReader
 from postroom.store.api import Column, Row
+from postroom.wire.imap.ext.binary import binary_label
 from postroom.wire.imap.fetch import section_label
 from postroom.wire.imap.values.atoms import write_nstring
 from postroom.wire.imap.values.dates import write_date_time
 from postroom.wire.imap.values.flags import write_flags
-from postroom.wire.imap.values.sections import BodySection, FetchAtt, FetchItem, Preview, Section, SectionText
+from postroom.wire.imap.values.sections import (
+    BinarySection,
+    BinarySize,
+    BodySection,
+    FetchAtt,
+    FetchItem,
+    Preview,
+    Section,
+    SectionText,
+)
 
 Columns = Sequence[Sequence[Any]]
 """The columns of a batch, in the order of ``FetchPlan.columns``."""
+Turns = Callable[[], Awaitable[None]]
 Values = Callable[[Columns], Iterable[Any]]
 """Gives one value a row."""
 
@@ -47,25 +59,38 @@ _PLAIN: Final = {
 def sets_seen(items: Iterable[FetchItem]) -> bool:
     """Whether an item implies \\Seen (RFC 3501 §6.4.5)."""
     return any(
-        not item.peek if isinstance(item, BodySection) else item in (FetchAtt.RFC822, FetchAtt.RFC822_TEXT)
+        not item.peek
+        if isinstance(item, BodySection | BinarySection)
+        else item in (FetchAtt.RFC822, FetchAtt.RFC822_TEXT)
         for item in items
     )
 
 
 class FetchPlan:
     """What one FETCH of ``account``'s mail needs and how rows become responses; ``recent`` are the UIDs to be
-    shown as \\Recent."""
+    shown as \\Recent, ``turn`` lets others have theirs while large parts are decoded."""
 
-    __slots__ = ("_account", "_at", "_fragments", "_recent", "_values", "columns", "sections", "template")
+    __slots__ = (
+        "_account",
+        "_at",
+        "_fragments",
+        "_recent",
+        "_turn",
+        "_values",
+        "columns",
+        "sections",
+        "template",
+    )
 
-    def __init__(self, items: Sequence[FetchItem], recent: UidSet, account: AccountId) -> None:
+    def __init__(self, items: Sequence[FetchItem], recent: UidSet, account: AccountId, turn: Turns) -> None:
         self.columns: list[Column] = []
         self._at: dict[Column, int] = {}
         self._recent = recent
         self._account = account
+        self._turn = turn
         self._fragments: list[bytes] = []
         self._values: list[Values] = []
-        self.sections: list[SectionReader] = []
+        self.sections: list[SectionReader | BinaryReader] = []
         self.column(Column.UID)
         for item in items:
             self._add(item)
@@ -97,7 +122,9 @@ class FetchPlan:
         return self.template * len(rows) % tuple(chain.from_iterable(zip(numbers, *values, strict=True)))
 
     def _add(self, item: FetchItem) -> None:
-        if isinstance(item, BodySection):
+        if isinstance(item, BinarySection | BinarySize):
+            self._add_binary(item)
+        elif isinstance(item, BodySection):
             self._add_section(item.section, item.partial, section_label(item))
         elif item in _WHOLE:
             self._add_section(_WHOLE[item], None, item.value.encode("ascii"))
@@ -129,6 +156,14 @@ class FetchPlan:
         whole = not section.part and section.text is SectionText.ALL
         structure = None if whole else self.column(Column.STRUCTURE)
         self.sections.append(SectionReader(section, partial, label, octets, structure))
+
+    def _add_binary(self, item: BinarySection | BinarySize) -> None:
+        octets, structure = self.column(Column.OCTETS), self.column(Column.STRUCTURE)
+        size = isinstance(item, BinarySize)
+        partial = item.partial if isinstance(item, BinarySection) else None
+        self.sections.append(
+            BinaryReader(item.part, partial, binary_label(item), octets, structure, self._turn, size=size)
+        )
 
 
 def _strings(at: int) -> Values:

@@ -153,7 +153,7 @@ class ImapClient:
         if isinstance(command, Append):
             write_mailbox(text, command.mailbox)
             for message, octets in command.messages:
-                text.text(write_append_message(message))
+                text.text(write_append_message(message) + (b"~" if message.binary else b""))
                 text.literal(octets)
         else:
             spec.write(text, command)

@@ -219,11 +219,13 @@ class Status:
 
 @dataclass(slots=True, frozen=True)
 class AppendMessage:
-    """One message of APPEND before its octets: flags, date as (seconds since 1970 UTC, zone in minutes) or None, octets."""
+    """One message of APPEND before its octets: flags, date as (seconds since 1970 UTC, zone in minutes) or None, octets;
+    ``binary``: announced as literal8, so that NUL may occur (RFC 3516 §4.4)."""
 
     size: int
     flags: FlagList = FlagList()
     date: tuple[int, int] | None = None
+    binary: bool = False
 
 
 @dataclass(slots=True, frozen=True)

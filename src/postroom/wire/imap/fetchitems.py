@@ -6,9 +6,19 @@ import re
 from typing import Final
 
 from postroom.wire.cursor import Cursor
+from postroom.wire.imap.ext.binary import parse_section_binary, write_binary_item
 from postroom.wire.imap.fetch import write_section
 from postroom.wire.imap.values.atoms import parse_astring, parse_number, parse_nz_number
-from postroom.wire.imap.values.sections import BodySection, FetchAtt, FetchItem, Preview, Section, SectionText
+from postroom.wire.imap.values.sections import (
+    BinarySection,
+    BinarySize,
+    BodySection,
+    FetchAtt,
+    FetchItem,
+    Preview,
+    Section,
+    SectionText,
+)
 
 MAX_ITEMS: Final = 128
 """Distinct items in one FETCH (threats D3)."""
@@ -46,6 +56,11 @@ def parse_fetch_items(cursor: Cursor) -> tuple[FetchItem, ...]:
 
 def _parse_item(cursor: Cursor, name: bytes) -> FetchItem:
     if cursor.peek() == 0x5B:
+        if name in {b"BINARY", b"BINARY.PEEK"}:
+            part = parse_section_binary(cursor)
+            return BinarySection(part, _parse_partial(cursor), name == b"BINARY.PEEK")
+        if name == b"BINARY.SIZE":
+            return BinarySize(parse_section_binary(cursor))
         if name not in {b"BODY", b"BODY.PEEK"}:
             cursor.fail("unknown fetch item")
         section = parse_section(cursor)
@@ -113,6 +128,8 @@ def write_fetch_item(item: FetchItem) -> bytes:
         return item.value.encode("ascii")
     if isinstance(item, Preview):
         return b"PREVIEW (LAZY)" if item.lazy else b"PREVIEW"
+    if isinstance(item, BinarySection | BinarySize):
+        return write_binary_item(item)
     word = b"BODY.PEEK[" if item.peek else b"BODY["
     written = word + write_section(item.section) + b"]"
     return written if item.partial is None else b"%b<%d.%d>" % (written, *item.partial)

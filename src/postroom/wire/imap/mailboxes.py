@@ -177,7 +177,7 @@ def write_status(text: CommandText, command: Status) -> None:
 
 # --- APPEND: its messages are streamed, so the engine reads the command piece by piece -------------------------------
 
-_LITERAL_END: Final = re.compile(rb"\{([0-9]+)\+?\}")
+_LITERAL_END: Final = re.compile(rb"(~?)\{([0-9]+)\+?\}")
 
 
 def parse_append_mailbox(cursor: Cursor) -> str:
@@ -187,7 +187,8 @@ def parse_append_mailbox(cursor: Cursor) -> str:
 
 
 def parse_append_message(cursor: Cursor) -> AppendMessage:
-    """append-message up to its literal's announcement, which ends the octets: SP [flag-list SP] [date-time SP] {n}."""
+    """append-message up to its literal's announcement, which ends the octets: SP [flag-list SP] [date-time SP] {n},
+    or ~{n} (RFC 3516 §7 literal8)."""
     cursor.expect(b" ")
     cursor.skip(b" ")  # quirk: imapclient (two spaces between the messages of MULTIAPPEND)
     flags = FlagList()
@@ -201,9 +202,9 @@ def parse_append_message(cursor: Cursor) -> AppendMessage:
     announced = _LITERAL_END.fullmatch(cursor.buf, cursor.pos)
     if announced is None:
         cursor.fail("expected message literal")
-    digits = announced.group(1)
+    digits = announced.group(2)
     size = int(digits) if len(digits) <= 20 else MAX_NUMBER64
-    return AppendMessage(min(size, MAX_NUMBER64), flags, date)
+    return AppendMessage(min(size, MAX_NUMBER64), flags, date, announced.group(1) != b"")
 
 
 def write_append_message(message: AppendMessage) -> bytes:

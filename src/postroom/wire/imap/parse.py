@@ -14,6 +14,7 @@ from postroom.wire.cursor import Cursor
 from postroom.wire.imap.codes import KINDS, parse_capability_names, parse_resp_text
 from postroom.wire.imap.commands import StatusItem
 from postroom.wire.imap.connection import decode_base64
+from postroom.wire.imap.ext.binary import parse_section_binary
 from postroom.wire.imap.ext.enable import parse_enabled
 from postroom.wire.imap.ext.esearch import parse_esearch
 from postroom.wire.imap.ext.id import parse_id_data
@@ -21,6 +22,7 @@ from postroom.wire.imap.ext.namespace import parse_namespace
 from postroom.wire.imap.ext.qresync import parse_vanished
 from postroom.wire.imap.fetchitems import parse_section
 from postroom.wire.imap.responses import (
+    BinaryData,
     BodyData,
     CapabilityData,
     ClientEvent,
@@ -221,7 +223,7 @@ def _parse_fetch(cursor: Cursor, number: int) -> FetchData:
     while not cursor.skip(b")"):
         name = cursor.need(_WORD, "fetch item").upper()
         if cursor.peek() == 0x5B:
-            data.sections.append(_parse_body_section(cursor))
+            _parse_section(cursor, name, data)
         else:
             cursor.expect(b" ")
             parse = _FETCH.get(name)
@@ -234,18 +236,32 @@ def _parse_fetch(cursor: Cursor, number: int) -> FetchData:
     return data
 
 
-def _parse_body_section(cursor: Cursor) -> BodyData:
-    section = parse_section(cursor)
+def _parse_section(cursor: Cursor, name: bytes, data: FetchData) -> None:
+    if name == b"BINARY.SIZE":
+        part = parse_section_binary(cursor)
+        cursor.expect(b" ")
+        data.binary_sizes[part] = parse_number(cursor, MAX_NUMBER64)
+    elif name == b"BINARY":
+        part = parse_section_binary(cursor)
+        data.binaries.append(BinaryData(part, _parse_origin(cursor), _parse_octets(cursor)))
+    else:
+        section = parse_section(cursor)
+        data.sections.append(BodyData(section, _parse_origin(cursor), _parse_octets(cursor)))
+
+
+def _parse_origin(cursor: Cursor) -> int | None:
+    """[<origin>] and the space before the value."""
     origin = None
     if cursor.skip(b"<"):
         origin = parse_number(cursor)
         cursor.expect(b">")
     cursor.expect(b" ")
-    return BodyData(section, origin, _parse_octets(cursor))
+    return origin
 
 
 def _parse_octets(cursor: Cursor) -> bytes | None:
-    """nstring whose literal may hold any octet, NUL too: messages come as they are stored."""
+    """nstring or literal8 (RFC 3516 §7); a literal may hold any octet, NUL too: messages come as they are stored."""
+    cursor.skip(b"~")
     found = LITERAL.match(cursor.buf, cursor.pos)
     if found is None:
         return parse_nstring(cursor)

@@ -323,6 +323,15 @@ class BodyData:
     data: bytes | None = field(repr=False)
 
 
+@dataclass(slots=True, frozen=True)
+class BinaryData:
+    """BINARY[part]<origin>: decoded octets or None for NIL (RFC 3516 §4.3)."""
+
+    part: tuple[int, ...]
+    origin: int | None
+    data: bytes | None = field(repr=False)
+
+
 Nested = bytes | int | None | tuple["Nested", ...]
 """ENVELOPE and BODYSTRUCTURE as trees: strings are bytes, NIL is None, numbers are int, lists are tuples."""
 
@@ -347,6 +356,8 @@ class FetchData:
     thread_id: str | None = None
     preview: bytes | None = None
     sections: list[BodyData] = field(default_factory=list)
+    binaries: list[BinaryData] = field(default_factory=list)
+    binary_sizes: dict[tuple[int, ...], int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, frozen=True)

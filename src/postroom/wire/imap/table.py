@@ -33,6 +33,7 @@ EXTENSIONS: Final[tuple[Extension[CommandSpec], ...]] = (
     Extension("NAMESPACE", "RFC 2342", namespace.ROWS),
     Extension("CHILDREN", "RFC 3348"),
     Extension("UNSELECT", "RFC 3691", unselect.ROWS),
+    Extension("BINARY", "RFC 3516"),
     Extension("UNAUTHENTICATE", "RFC 8437", unauthenticate.ROWS),
     Extension("UIDPLUS", "RFC 4315", uidplus.ROWS),
     Extension("MOVE", "RFC 6851", move.ROWS),

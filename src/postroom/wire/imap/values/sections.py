@@ -64,4 +64,20 @@ class Preview:
     lazy: bool = False
 
 
-FetchItem = FetchAtt | BodySection | Preview
+@dataclass(slots=True, frozen=True)
+class BinarySection:
+    """BINARY[part]<offset.count>, or BINARY.PEEK[...] (RFC 3516 §4.2); offset and count are of the decoded octets."""
+
+    part: tuple[int, ...] = ()
+    partial: tuple[int, int] | None = None
+    peek: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class BinarySize:
+    """BINARY.SIZE[part] (RFC 3516 §4.2)."""
+
+    part: tuple[int, ...] = ()
+
+
+FetchItem = FetchAtt | BodySection | BinarySection | BinarySize | Preview
