@@ -236,6 +236,13 @@ recipient_delimiter = "ab"
         ),
         ("[[collect]]\noauth_token_url='http://a.test/'", "collect[0].oauth_token_url", "https"),
         ("[[listeners]]\nprotocol='imap'", "listeners[0].port", "needs a port"),
+        ("[[listeners]]\nprotocol='imap'\nport=993\napop=true", "listeners[0].apop", "needs protocol = pop3"),
+        ("[[listeners]]\nprotocol='pop3'\nport=110\napop=true", "listeners[0].apop", "needs tls = implicit"),
+        (
+            "[[listeners]]\nprotocol='pop3'\nport=110\napop_cidrs=['192.0.2.0/24']",
+            "listeners[0].apop_cidrs",
+            "needs apop = true",
+        ),
         ("[[listeners]]\nprotocol='imap'\nsocket='x'\ntls='none'", "listeners[0].socket", "only LMTP"),
         ("[[listeners]]\nprotocol='lmtp'\nsocket='x'", "listeners[0].tls", "must be none"),
         ("[[listeners]]\nprotocol='pop2'\nport=109", "listeners[0].tls", "must be implicit or none"),

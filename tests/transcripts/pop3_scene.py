@@ -2,7 +2,9 @@
 
 The connection is over TLS unless the case needs ``clear`` or ``clear-allowed``. Accounts: alice@example.org and
 bob@example.org with the password "correct horse battery", carol@example.org with the same but disabled, and
-émile@example.org with "pässwört mit raum". ``given``:
+émile@example.org with "pässwört mit raum"; alice and carol have the secret "a secret of its own". ``needs: apop`` gives
+the greeting of connection n the timestamp <(1895+n).697170952@dbc.mtview.ca.us>, ``lost-key`` makes secrets unreadable.
+``given``:
 
     mail 3              that many small messages for alice
     message text        one message, with Python's escapes
@@ -19,6 +21,7 @@ Directives: ``fail expunge|lock|read|snapshot`` (Unavailable from then on), ``me
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from postroom.model.uidset import UidSet
 from postroom.session.attempts import AttemptLimits, Attempts
 from postroom.session.authentication import Authenticator
 from postroom.session.pop3 import Pop3Session
+from postroom.session.pop3.apop import Timestamps, no_timestamps
 from postroom.session.pop3.policy import LoginsHere, Policy, Rules, Terms
 from postroom.session.transport import Session, TlsInfo
 from postroom.store.directory import Directory, NewAccount, PasswordScheme
@@ -39,6 +43,7 @@ from tests.support.inline import InlineExecutor
 from tests.transcripts.harness import Case, FakeClock, FakeTransport
 
 PASSWORD = "correct horse battery"
+SECRET = "a secret of its own"
 CHEAP = PasswordScheme(time_cost=1, memory=8, parallelism=1, scram_iterations=4096)
 TLS = TlsInfo("TLSv1.3", "TLS_AES_128_GCM_SHA256")
 
@@ -55,6 +60,8 @@ def make_directory(path: Path) -> Directory:
             NewAccount("émile@example.org", "pässwört mit raum"),
         ]
     )
+    for name in ("alice@example.org", "carol@example.org"):
+        directory.set_shared_secret(name, SECRET)
     return directory
 
 
@@ -98,6 +105,14 @@ def given_policy(case: Case) -> Policy:
     return Policy(everybody, accounts)
 
 
+def timestamps_for(needs: frozenset[str]) -> Timestamps:
+    """That of RFC 1939 §7 for the first connection, others for the next."""
+    if "apop" not in needs:
+        return no_timestamps
+    numbers = count(1896)
+    return lambda _transport: f"<{next(numbers)}.697170952@dbc.mtview.ca.us>"
+
+
 class Pop3Scene:
     """One server."""
 
@@ -109,10 +124,15 @@ class Pop3Scene:
         self.store: FaultyStore | None = None
         self._clock = clock
         self.executor = InlineExecutor(clock)
+        self._keyless: Directory | None = None
+        if "lost-key" in case.needs:
+            path = directory._path
+            self._keyless = directory = Directory(path, CHEAP, secrets_key=path.with_name("nothing"))
         limits = AttemptLimits(exempt=("192.0.2.0/24",)) if "limits" not in case.needs else AttemptLimits()
         self._authenticator = Authenticator(
             directory, self.executor, Attempts(limits), tokens=tokens_for(case.needs)
         )
+        self._timestamps = timestamps_for(case.needs)
         self._lease: Any = None
         self._rules = Rules(given_policy(case), LoginsHere(), clock)
 
@@ -135,6 +155,7 @@ class Pop3Scene:
             stls="no-certificate" not in needs,
             rules=self._rules,
             profiles=frozenset(Profile) if "legacy" in needs else frozenset(),
+            timestamps=self._timestamps,
         )
         return engine, session
 
@@ -176,6 +197,8 @@ class Pop3Scene:
                 raise ValueError(f"{self._case.path}: @ {words}")
 
     async def close(self) -> None:
+        if self._keyless is not None:
+            self._keyless.close()
         if self.store is not None:
             assert not self.store.leases or self._lease is not None, "a maildrop is still locked"
             await self.store.close()

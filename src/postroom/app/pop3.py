@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import time
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,15 @@ import structlog
 
 from postroom.config.paths import DataDir
 from postroom.config.pop3 import Pop3
-from postroom.config.settings import Settings
+from postroom.config.settings import Listener, Settings
 from postroom.model.errors import Unavailable
 from postroom.model.ids import AccountId, UidValidity
+from postroom.net.listeners import is_in
+from postroom.session.pop3.apop import Timestamps, no_timestamps
 from postroom.session.pop3.policy import Policy, Rules, Terms
 from postroom.session.pop3.surrogates import Measure
+from postroom.session.transport import Transport
+from postroom.wire.pop3.apop import fresh_timestamp
 
 _log = structlog.get_logger("postroom.pop3")
 
@@ -42,6 +47,19 @@ def policy_of(settings: Pop3) -> Policy:
         for each in settings.accounts
     }
     return Policy(everybody, accounts)
+
+
+def timestamps_of(listener: Listener) -> Timestamps:
+    """Timestamps for the connections on which a listener has APOP: over TLS, and from the networks it names."""
+    if not listener.apop:
+        return no_timestamps
+    networks = tuple(map(ip_network, listener.apop_cidrs))
+
+    def timestamp(transport: Transport) -> str:
+        usable = transport.tls is not None or is_in(transport.peer.address, networks)
+        return fresh_timestamp() if usable else ""
+
+    return timestamp
 
 
 def rules_of(settings: Settings) -> Rules:

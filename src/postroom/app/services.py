@@ -23,7 +23,7 @@ import structlog
 
 from postroom.app.executors import BoundedExecutor
 from postroom.app.outgoing import Outgoing, smarthost_of
-from postroom.app.pop3 import rules_of
+from postroom.app.pop3 import rules_of, timestamps_of
 from postroom.app.provision import Provisioner
 from postroom.config.settings import Auth, Listener, ListenerProtocol, Settings, TlsMode
 from postroom.model.ids import AccountId
@@ -41,6 +41,7 @@ from postroom.session.kpop import KpopSession
 from postroom.session.lmtp import LmtpSession
 from postroom.session.pop2 import Pop2Session
 from postroom.session.pop3 import Pop3Session
+from postroom.session.pop3.apop import Timestamps, no_timestamps
 from postroom.session.smtp import SmtpService, SmtpSession, TransactionRecord
 from postroom.session.submission import SubmissionSession
 from postroom.session.transport import Session
@@ -261,7 +262,11 @@ class Services:
         return make
 
     def _make_pop3(
-        self, connection: Connection, starttls: bool, profiles: frozenset[Profile] = frozenset()
+        self,
+        connection: Connection,
+        starttls: bool,
+        profiles: frozenset[Profile] = frozenset(),
+        timestamps: Timestamps = no_timestamps,
     ) -> tuple[Pop3Server, Pop3Session]:
         limits = self._settings.limits
         engine = Pop3Server(
@@ -282,6 +287,7 @@ class Services:
             stls=starttls,
             rules=self._pop3_rules,
             profiles=profiles,
+            timestamps=timestamps,
         )
 
     def _make_kpop(self, connection: Connection) -> tuple[Engine[Any], Session]:
@@ -329,7 +335,8 @@ class Services:
                 return self._smtp_maker(LmtpSession, starttls=upgrade)
             case ListenerProtocol.POP3:
                 profiles = frozenset({Profile.LEGACY} if listener.pop3_legacy else ())
-                return lambda connection: self._make_pop3(connection, upgrade, profiles)
+                timestamps = timestamps_of(listener)
+                return lambda connection: self._make_pop3(connection, upgrade, profiles, timestamps)
             case ListenerProtocol.POP2:
                 return self._make_pop2
             case ListenerProtocol.KPOP:

@@ -482,6 +482,12 @@ def _listener_mistakes(listener: Listener) -> list[tuple[str, str]]:
         listener.tls is TlsMode.NONE or listener.protocol in _WITHOUT_SASL
     ):
         found.append(("client_authorities", "needs TLS, and a protocol with SASL"))
+    if listener.apop and listener.protocol is not ListenerProtocol.POP3:
+        found.append(("apop", "needs protocol = pop3"))
+    elif listener.apop and listener.tls is not TlsMode.IMPLICIT and not listener.apop_cidrs:
+        found.append(("apop", "needs tls = implicit, or apop_cidrs: after STLS there is no other greeting"))
+    if listener.apop_cidrs and not listener.apop:
+        found.append(("apop_cidrs", "needs apop = true"))
     if listener.socket is None and listener.port is None:
         found.append(("port", "a listener needs a port, or a socket"))
     if listener.socket is not None:

@@ -106,6 +106,17 @@ class Listener:
         "for devices that cannot do better, each use is logged.",
         check=check_networks,
     )
+    apop: bool = setting(
+        False,
+        "Whether POP3 here takes APOP (RFC 1939 §7), for users who were given a secret for it by `postroom account secret set`: "
+        "where TLS begins with the connection, and from `apop_cidrs`. It is old and weak (MD5).",
+    )
+    apop_cidrs: tuple[str, ...] = setting(
+        (),
+        "Networks from which this listener takes APOP without TLS; passwords are not taken from there. For machines that "
+        "know nothing better.",
+        check=check_networks,
+    )
     pop3_legacy: bool = setting(
         False, "Whether POP3 here knows LAST and RPOP, too (RFC 1081, RFC 1225); RPOP lets nobody in."
     )

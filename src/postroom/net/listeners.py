@@ -80,7 +80,7 @@ class Service:
         self.now = loop.time
         networks = settings.cleartext_networks
         # Sessions ask several times; only addresses are hashed.
-        self._in_clear = lru_cache(4096)(lambda address: _is_in(address, networks))
+        self._in_clear = lru_cache(4096)(lambda address: is_in(address, networks))
 
     @property
     def protocol(self) -> str:
@@ -163,7 +163,7 @@ class Service:
             connection.abort()
 
 
-def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
+def is_in(address: str, networks: tuple[Network, ...]) -> bool:
     """Whether an address, in text form, is in one of the networks."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])

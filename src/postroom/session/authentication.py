@@ -152,6 +152,24 @@ class Authenticator:
             raise EncryptionRequired
         return await self._verify(mechanism, user, password, transport)
 
+    async def login_by_secret(
+        self, user: str, fits: Callable[[bytes], bool], transport: Transport, mechanism: str
+    ) -> Account:
+        """Verify a proof that the client knows the account's shared secret (POP3 APOP): ``fits`` says whether it was made with
+        a secret, by constant-time comparison. Whether the connection may use it is the caller's affair.
+
+        Raises AuthenticationFailed, TooManyAttempts (a subclass), Unavailable.
+        """
+        credentials = self._directory.credentials(user)
+        login, account = credentials.login, credentials.account
+        await self._admit(mechanism, login, transport)
+        if not fits(credentials.shared_secret()):
+            raise await self._refusal(mechanism, login, transport, "a wrong digest")
+        if account is None or not account.enabled:
+            raise await self._refusal(mechanism, login, transport, "unknown or disabled")
+        self._accept(mechanism, login, account, transport)
+        return account
+
     async def exchange(
         self,
         mechanism: str,

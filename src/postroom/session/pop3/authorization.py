@@ -87,6 +87,7 @@ async def stls(session: Pop3Session, _command: Stls) -> None:
     session.engine.send(BeginTls("Begin TLS"))
     await session.transport.start_tls()
     session.user = None
+    session.timestamp = ""
     session.engine.language = session.language
     session.engine.tls_started(session.offers())
 

@@ -18,6 +18,7 @@ from postroom.model.mailbox import INBOX
 from postroom.model.message import Octets
 from postroom.session.authentication import Authenticator
 from postroom.session.maildrop import Maildrop
+from postroom.session.pop3.apop import Timestamps, no_timestamps
 from postroom.session.pop3.basics import summary
 from postroom.session.pop3.errors import code_of
 from postroom.session.pop3.policy import Rules, Terms
@@ -50,15 +51,19 @@ class Pop3Session:
         stls: bool = True,
         rules: Rules | None = None,
         profiles: frozenset[Profile] = frozenset(),
+        timestamps: Timestamps = no_timestamps,
     ) -> None:
         """``stls``: whether the listener has a certificate for STLS; ``rules``: none unless given;
-        ``profiles``: commands beyond those of today."""
+        ``profiles``: commands beyond those of today; ``timestamps``: for greetings, so that APOP can be used."""
         self.transport = transport
         self.engine = engine
         self.store = store
         self.authenticator = authenticator
         self._rules = rules or Rules()
         self._profiles = profiles
+        self._timestamps = timestamps
+        self.timestamp = ""
+        """Of the greeting, as long as APOP may use it."""
         self.last = 0
         """The highest message that was accessed."""
         self.user: str | None = None
@@ -85,7 +90,11 @@ class Pop3Session:
         """Greet."""
         self.engine.offers = self.offers()
         self.engine.language = self.language
-        self.engine.greet("POP3 server ready")
+        self.timestamp = self._timestamps(self.transport)
+        if self.timestamp:
+            self.engine.greet(Phrase("POP3 server ready {}", self.timestamp))
+        else:
+            self.engine.greet("POP3 server ready")
 
     async def handle(self, event: Event) -> None:
         """Answer one command."""

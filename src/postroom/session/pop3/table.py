@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from postroom.session.pop3 import authorization, basics, international, legacy, transaction
+from postroom.session.pop3 import apop, authorization, basics, international, legacy, transaction
 
 if TYPE_CHECKING:
     from postroom.session.pop3.session import Handlers
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 HANDLERS: Final[Handlers] = {
     **basics.HANDLERS,
     **authorization.HANDLERS,
+    **apop.HANDLERS,
     **transaction.HANDLERS,
     **international.HANDLERS,
     **legacy.HANDLERS,

@@ -7,7 +7,6 @@ error (threats T4). After RemoteProtocolError the connection cannot go on.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +15,7 @@ from postroom.wire.buffer import ReceiveBuffer
 from postroom.wire.errors import LocalProtocolError, ParseError, RemoteProtocolError
 from postroom.wire.events import NEED_DATA, Sentinel
 from postroom.wire.output import Chunk, Output
+from postroom.wire.pop3.apop import find_timestamp
 from postroom.wire.pop3.body import BodyReader
 from postroom.wire.pop3.commands import Auth, Stls
 from postroom.wire.pop3.replies import parse_continue, parse_status
@@ -24,12 +24,12 @@ from postroom.wire.pop3.table import BY_CLASS, write_command, write_response
 
 MAX_LINE: Final = 16_384
 """Octets of a reply line; RFC 2449 §4 allows 512, servers exceed it."""
-_TIMESTAMP: Final = re.compile(r"<[!-;=?-~]{1,200}@[!-;=?-~]{1,200}>")
 
 
 @dataclass(slots=True, frozen=True)
 class Greeting:
-    """The banner; ``timestamp`` is the msg-id in it that APOP needs (RFC 1939 §7), empty for none."""
+    """The banner; ``timestamp`` is the msg-id in it that APOP needs (RFC 1939 §7), empty for none, or for one that must
+    not be answered."""
 
     ok: bool
     text: str
@@ -194,8 +194,7 @@ class Pop3Client:
             if self._greeting:
                 self._greeting = False
                 status = parse_status(line)
-                found = _TIMESTAMP.search(status.text)
-                return Greeting(status.ok, status.text, found[0] if found else "")
+                return Greeting(status.ok, status.text, find_timestamp(status.text))
             if not self._waiting:
                 raise ParseError("a reply nobody asked for")
             event = self._read_reply(line, self._waiting[0])

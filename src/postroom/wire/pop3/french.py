@@ -7,6 +7,8 @@ from typing import Final
 
 TEXTS: Final[Mapping[str, str]] = {
     "POP3 server ready": "Serveur POP3 prêt",
+    "POP3 server ready {}": "Serveur POP3 prêt {}",
+    "APOP needs a fresh timestamp": "APOP demande un horodatage récent",
     "Server shutting down": "Le serveur s'arrête",
     "Internal error {}": "Erreur interne {}",
     "Encryption required for authentication": "L'authentification exige le chiffrement",

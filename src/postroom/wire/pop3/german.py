@@ -7,6 +7,8 @@ from typing import Final
 
 TEXTS: Final[Mapping[str, str]] = {
     "POP3 server ready": "POP3-Server bereit",
+    "POP3 server ready {}": "POP3-Server bereit {}",
+    "APOP needs a fresh timestamp": "APOP braucht einen frischen Zeitstempel",
     "Server shutting down": "Der Server wird beendet",
     "Internal error {}": "Interner Fehler {}",
     "Encryption required for authentication": "Anmeldung nur mit Verschlüsselung",

@@ -7,6 +7,8 @@ from typing import Final
 
 TEXTS: Final[Mapping[str, str]] = {
     "POP3 server ready": "Servidor POP3 preparado",
+    "POP3 server ready {}": "Servidor POP3 preparado {}",
+    "APOP needs a fresh timestamp": "APOP necesita una marca de tiempo reciente",
     "Server shutting down": "El servidor se detiene",
     "Internal error {}": "Error interno {}",
     "Encryption required for authentication": "La autenticación requiere cifrado",
