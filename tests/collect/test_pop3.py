@@ -84,6 +84,62 @@ async def test_a_digest_where_it_is_asked_for() -> None:
     await mailbox.abandon()
 
 
+TIMESTAMP = b"<1896.697170952@dbc.mtview.ca.us>"
+APOP = (b"APOP mrose c4c9334bac560ecc979e58001b3e22fb\r\n", b"+OK maildrop has 1 message\r\n")
+MROSE = Login("mrose", "tanstaaf", digest=True)
+
+
+async def test_apop_where_a_digest_is_asked_for_and_nothing_better_is_there() -> None:
+    """RFC 1939 §7."""
+    mailbox, connection = await opened(
+        (b"", b"+OK POP3 server ready " + TIMESTAMP + b"\r\n"), NO_CAPA, APOP, login=MROSE
+    )
+    assert connection.finished
+    await mailbox.abandon()
+
+
+async def test_apop_in_clear_where_that_is_allowed() -> None:
+    greeting = (b"", b"+OK " + TIMESTAMP + b"\r\n")
+    login = Login("mrose", "tanstaaf", digest=True, allow_clear=True)
+    mailbox, connection = await opened(greeting, NO_CAPA, APOP, security=Security.NONE, login=login)
+    assert connection.finished
+    await mailbox.abandon()
+
+
+async def test_a_timestamp_changes_nothing_for_others() -> None:
+    mailbox, connection = await opened((b"", b"+OK " + TIMESTAMP + b"\r\n"), NO_CAPA, USER, PASS)
+    assert connection.finished
+    await mailbox.abandon()
+
+
+@pytest.mark.parametrize(
+    ("script", "security"),
+    [
+        # CVE-2007-1558: no msg-id, chosen by somebody in between
+        ([(b"", b"+OK <\x01\x02\x03@x>\r\n"), NO_CAPA], Security.IMPLICIT),
+        ([(b"", b"+OK " + TIMESTAMP + b"\r\n"), NO_CAPA], Security.NONE),
+        # RFC 2595 §4: what came in clear is forgotten
+        (
+            [
+                (b"", b"+OK " + TIMESTAMP + b"\r\n"),
+                (b"CAPA\r\n", b"+OK\r\nSTLS\r\n.\r\n"),
+                (b"STLS\r\n", b"+OK\r\n"),
+                NO_CAPA,
+            ],
+            Security.STARTTLS,
+        ),
+    ],
+)
+async def test_no_digest_of_what_anybody_may_have_chosen(
+    script: list[tuple[bytes, bytes | None]], security: Security
+) -> None:
+    connection = ScriptedConnection(script, TLS if security is Security.IMPLICIT else None)
+    with pytest.raises(RemoteRefused):
+        await Pop3Mailbox.open(connection, MROSE, security, CONTEXT)
+    assert connection.finished
+    assert connection.closed
+
+
 @pytest.mark.parametrize(
     ("capabilities", "security"),
     [(b"SASL PLAIN SCRAM-SHA-256", Security.IMPLICIT), (b"SASL CRAM-MD5", Security.NONE)],

@@ -17,6 +17,7 @@ from postroom.collect.remote import Connection, Login, RemoteMessage, RemoteRefu
 from postroom.model.errors import Unavailable
 from postroom.wire.errors import RemoteProtocolError
 from postroom.wire.events import Sentinel
+from postroom.wire.pop3.apop import Apop, timestamp_digest
 from postroom.wire.pop3.client import (
     Body,
     BodyComplete,
@@ -44,6 +45,8 @@ class Pop3Mailbox:
         self._connection = connection
         self._client = Pop3Client()
         self._capabilities: dict[str, list[str]] = {}
+        self._timestamp = ""
+        """Of the greeting, for APOP."""
 
     @classmethod
     async def open(
@@ -97,12 +100,15 @@ class Pop3Mailbox:
         greeting = await self._event()
         if not isinstance(greeting, Greeting) or not greeting.ok:
             raise RemoteRefused(private=f"greeting: {greeting}")
+        self._timestamp = greeting.timestamp
         await self._ask_capabilities()
         if security is Security.STARTTLS:
             if "STLS" not in self._capabilities:
                 raise RemoteRefused(private="STLS is not offered")
             await self._demand(Stls())
             await self._connection.start_tls(tls)
+            # Whoever was between may have chosen it, and there is no second greeting (RFC 2595 §4).
+            self._timestamp = ""
             await self._ask_capabilities()
         if security is not Security.NONE and self._connection.tls is None:
             raise Unavailable(private="no TLS")
@@ -134,8 +140,7 @@ class Pop3Mailbox:
             await self._exchange(bearer.name, bearer.client(login.user, login.password, {}), initial=False)
             return
         if login.digest:
-            spec = digesting(login, offered, tls)
-            await self._exchange(spec.name, spec.client(login.user, login.password, {}), initial=True)
+            await self._log_in_by_digest(login, offered)
             return
         chosen = choose(offered, can_bind=bool(bindings), in_clear=in_clear, must_bind=login.bound)
         if chosen is None:
@@ -152,6 +157,17 @@ class Pop3Mailbox:
             return
         mechanism = chosen.client(login.user, login.password, bindings)
         await self._exchange(chosen.name, mechanism, initial=True)
+
+    async def _log_in_by_digest(self, login: Login, offered: Sequence[str]) -> None:
+        """CRAM-MD5, or APOP where it is not offered: its plain MD5 is the weaker of the two."""
+        if "CRAM-MD5" not in offered and self._timestamp:
+            if self._connection.tls is None and not login.allow_clear:
+                raise RemoteRefused(private="a digest of the password is not shown without TLS")
+            digest = timestamp_digest(self._timestamp, login.password.encode())
+            await self._demand(Apop(login.user, digest))
+            return
+        spec = digesting(login, offered, self._connection.tls)
+        await self._exchange(spec.name, spec.client(login.user, login.password, {}), initial=True)
 
     async def _exchange(self, name: str, mechanism: ClientMechanism, *, initial: bool) -> None:
         """``initial``: the initial response goes with the command, else it answers the first challenge."""

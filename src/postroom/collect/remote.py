@@ -47,7 +47,7 @@ class Login:
     token: bool = False
     """The password is an access token: for OAUTHBEARER or XOAUTH2, nothing else."""
     digest: bool = False
-    """Only a digest of the password is shown (CRAM-MD5): where the server has nothing better."""
+    """Only a digest of the password is shown (CRAM-MD5, APOP): where the server has nothing better."""
     ticket: ClientMechanism | None = field(default=None, repr=False)
     """GSSAPI instead of a password, for this one connection; its calls do not block any more (``app.kerberos.ticket_for``)."""
 
@@ -73,7 +73,7 @@ def digesting(login: Login, offered: Iterable[str], tls: TlsInfo | None) -> Mech
     treated like one."""
     spec = choose(offered, can_bind=False, in_clear=tls is None, proof=Proof.SHARED_SECRET)
     if spec is None:
-        raise RemoteRefused(private="CRAM-MD5 is not offered")
+        raise RemoteRefused(private="CRAM-MD5 is not offered (nor a timestamp for APOP, in POP3)")
     if tls is None and not login.allow_clear:
         raise RemoteRefused(private="a digest of the password is not shown without TLS")
     return spec

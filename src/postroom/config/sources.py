@@ -59,8 +59,9 @@ class Source:
     )
     digest: bool = setting(
         False,
-        "Whether to show only a digest of the password, by CRAM-MD5 (RFC 2195): for servers that know no SCRAM but must not see "
-        "it. It is enough to try passwords on, so without TLS it needs `password_in_clear`, too.",
+        "Whether to show only a digest of the password, by CRAM-MD5 (RFC 2195) or POP3's APOP (RFC 1939 §7), in this order: for "
+        "servers that know no SCRAM but must not see it. APOP needs a timestamp in a greeting that TLS protects. "
+        "The digest is enough to try passwords on, so without TLS it needs `password_in_clear`, too.",
     )
     kerberos: bool = setting(
         False,
