@@ -95,6 +95,12 @@ class EchoSession:
                 self.engine.starting_tls = True
                 await self.transport.start_tls()
                 self.engine.starting_tls = False
+            case b"COMPRESS":
+                self.engine.output.write(b"go\r\n")
+                await self.transport.start_compression()
+            case b"PLAIN":
+                self.engine.output.write(b"go\r\n")
+                await self.transport.stop_compression()
             case b"TLS?":
                 tls = self.transport.tls
                 self.engine.output.write((tls.version if tls else "none").encode() + b"\r\n")

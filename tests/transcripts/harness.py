@@ -197,6 +197,14 @@ class FakeTransport:
         await self.flush()
         self.tls = TlsInfo("TLSv1.3", "TLS_AES_128_GCM_SHA256")
 
+    async def start_compression(self) -> None:
+        if self._received != self._received_at_event:
+            raise ConnectionAbortedError("octets behind the command that starts compression")
+        await self.flush()
+
+    async def stop_compression(self) -> None:
+        await self.flush()
+
     async def next_event(self) -> Any:
         assert self._engine is not None
         while True:

@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import structlog
 
 from postroom.model.errors import Unavailable
+from postroom.net.compression import Compression, CompressionFailure
 from postroom.net.tls import TlsFailure, TlsFilter
 from postroom.session.transport import Peer, Session, TlsInfo
-from postroom.wire.events import Engine, Sentinel
+from postroom.wire.events import NEED_DATA, Engine, Sentinel
 from postroom.wire.output import BlobSlice, Chunk
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Connection(asyncio.Protocol):
     """One connection; also the Transport its session speaks to."""
 
     __slots__ = (
+        "_compression",
         "_drained",
         "_engine",
         "_eof",
@@ -129,6 +131,7 @@ class Connection(asyncio.Protocol):
         self._peer = Peer("")
         self._session_id = f"{os.getpid():x}.{next(_numbers):x}"
         self._tls: TlsFilter | None = None
+        self._compression: Compression | None = None
         self._tls_info: TlsInfo | None = None
         self._eof = self._lost = self._woken = self._stop = self._paused = False
         self._writable = True
@@ -186,9 +189,13 @@ class Connection(asyncio.Protocol):
             self._held += data
             self._eof = self._tls is not None and self._tls.closed
             return
-        self._received += len(data)
         self._unread += len(data)
-        self._engine.receive_data(data)
+        if self._compression is not None:
+            self._compression.receive(data)
+            data = self._inflated(self._compression)
+        self._received += len(data)
+        if data:
+            self._engine.receive_data(data)
         if self._tls is not None and self._tls.closed:
             # What came before the close_notify is worked on, then the session has ended.
             self._eof = True
@@ -276,6 +283,27 @@ class Connection(asyncio.Protocol):
             self._socket.write(chunk)
         await self._finish_handshake()
 
+    async def start_compression(self) -> None:
+        """Deflate what is sent from here on, and inflate what arrives. Raises ConnectionError when octets came behind the
+        command that asked for it."""
+        if self._received != self._received_at_event:
+            raise ConnectionAbortedError("octets behind the command that starts compression")
+        compression = Compression()
+        await self.flush()
+        self._compression = compression
+
+    async def stop_compression(self) -> None:
+        """Send and take octets as they are again."""
+        if self._compression is None:
+            return
+        await self.flush()
+        compression, self._compression = self._compression, None
+        last, rest = compression.finish()
+        await self._put(last)
+        if rest and self._engine is not None:
+            self._received += len(rest)
+            self._engine.receive_data(rest)
+
     def wake(self) -> None:
         """Have ``session.woken`` called soon, from the session's coroutine."""
         self._woken = True
@@ -355,6 +383,8 @@ class Connection(asyncio.Protocol):
             if not isinstance(event, Sentinel):
                 self._received_at_event = self._received
                 return event
+            if self._compression is not None and event is NEED_DATA and self._inflate_more(engine):
+                continue
             self._unread = 0
             await self.flush()
             if self._eof or engine.closing or self._stop or self in self._service.stopping:
@@ -372,7 +402,11 @@ class Connection(asyncio.Protocol):
         assert parked is not None
         try:
             engine.handle_deadline(self._service.now())
-            while not isinstance(event := engine.next_event(), Sentinel):
+            while not isinstance(event := engine.next_event(), Sentinel) or (
+                self._compression is not None and event is NEED_DATA and self._inflate_more(engine)
+            ):
+                if isinstance(event, Sentinel):
+                    continue
                 self._received_at_event = self._received
                 if not self._begin(self._session.handle(event)):
                     break
@@ -418,6 +452,8 @@ class Connection(asyncio.Protocol):
                 if engine.output_size > _HIGH_WATER:
                     await self.flush()
                 continue
+            if self._compression is not None and event is NEED_DATA and self._inflate_more(engine):
+                continue
             self._unread = 0
             if engine.output_size:
                 await self.flush()
@@ -444,6 +480,26 @@ class Connection(asyncio.Protocol):
                         self._release_held()
                 if self._over(engine):
                     return
+
+    def _inflated(self, compression: Compression) -> bytes:
+        """The next piece of what has arrived; damage ends the connection."""
+        try:
+            return compression.take()
+        except CompressionFailure as failure:
+            _log.info("connection ended", session=self._session_id, reason=str(failure), **self._who())
+            self.abort()
+            return b""
+
+    def _inflate_more(self, engine: Engine[Any]) -> bool:
+        """Give the engine, which has nothing left, the next piece of what has arrived deflated; False when there is none."""
+        assert self._compression is not None
+        if not self._compression.waiting or self._lost:
+            return False
+        data = self._inflated(self._compression)
+        if data:
+            self._received += len(data)
+            engine.receive_data(data)
+        return bool(data)
 
     def _over(self, engine: Engine[Any]) -> bool:
         """Whether the engine or the session has ended the session."""
@@ -546,6 +602,8 @@ class Connection(asyncio.Protocol):
     async def _put(self, octets: bytes) -> None:
         if self._lost or self._socket is None:
             raise ConnectionResetError("connection lost")
+        if self._compression is not None:
+            octets = self._compression.write(octets)
         if self._tls is not None:
             self._tls.write(octets)
             octets = self._tls.to_send()

@@ -87,6 +87,12 @@ class Transport(Protocol):
         """Flush, then run the server's TLS handshake; returns with ``tls`` set. The engine has already been told that no
         octet received before may remain. Raises ConnectionError when the handshake fails (the driver ends the session)."""
 
+    async def start_compression(self) -> None:
+        """Flush, then deflate what is sent and inflate what arrives (RFC 4978 §3)."""
+
+    async def stop_compression(self) -> None:
+        """Flush, then send and take octets as they are again; nothing when they are."""
+
     async def next_event(self) -> Any:
         """The engine's next event, for a ``handle`` that is in the middle of an exchange (a SASL challenge, for one): sends
         what waits, then waits for the peer. Raises ConnectionError when the connection ends or the server stops."""

@@ -202,6 +202,7 @@ plain_commands: st.SearchStrategy[c.Command] = st.one_of(
             c.Close(),
             c.Unselect(),
             c.Unauthenticate(),
+            c.Compress(),
         ]
     ),
     st.just(c.Expunge()),

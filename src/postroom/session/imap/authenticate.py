@@ -66,6 +66,7 @@ async def unauthenticate(session: ImapSession, request: Request) -> None:
     """UNAUTHENTICATE: nothing of the user is left on the connection. Failed logins still count: it cannot start them anew."""
     session.forget_user()
     session.ok(request, "Nobody is logged in now")
+    await session.transport.stop_compression()
 
 
 async def _enter(session: ImapSession, request: Request, account: Account) -> None:

@@ -15,6 +15,7 @@ from postroom.wire.imap.responses import (
     Kind,
     NamespaceData,
     Untagged,
+    Word,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +73,15 @@ async def idle(session: ImapSession, request: Request) -> None:
     session.start_idling(request.tag)
     session.send(Continue("idling"))
     await session.sync.report(expunge=True)
+
+
+async def compress(session: ImapSession, request: Request) -> None:
+    """COMPRESS (RFC 4978 §3)."""
+    if session.engine.compressed:
+        session.no(request, "Compression is active already", Word.COMPRESSIONACTIVE)
+        return
+    session.ok(request, "DEFLATE from here on")
+    await session.transport.start_compression()
 
 
 async def starttls(session: ImapSession, request: Request) -> None:

@@ -214,6 +214,7 @@ class ImapSession:
             login_disabled=False,
             mechanisms=(),
             append_limit=self.engine.append_limit,
+            compressed=self.engine.compressed,
         )
 
     def admit(self, account: Account) -> bool:

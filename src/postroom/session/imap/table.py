@@ -25,6 +25,7 @@ HANDLERS: Final[dict[type[Any], Handler]] = {
     commands.Capability: basics.capability,
     commands.Check: basics.noop,
     commands.Close: select.close,
+    commands.Compress: basics.compress,
     commands.Copy: copy.copy,
     commands.Create: mailboxes.create,
     commands.Delete: mailboxes.delete,

@@ -252,6 +252,11 @@ class Enable:
 
 
 @dataclass(slots=True, frozen=True)
+class Compress:
+    """COMPRESS (RFC 4978 §3); DEFLATE is the only mechanism. After the OK nothing may have come before it."""
+
+
+@dataclass(slots=True, frozen=True)
 class Idle:
     """IDLE (RFC 2177 §3): answer with Continue; the event IdleDone ends it and is answered with the tagged reply."""
 
@@ -367,6 +372,7 @@ Command = (
     | Append
     | Namespace
     | Enable
+    | Compress
     | Idle
     | Check
     | Close

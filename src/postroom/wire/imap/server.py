@@ -23,6 +23,7 @@ from postroom.wire.imap.commands import (
     AppendMessage,
     Authenticate,
     Close,
+    Compress,
     Examine,
     Idle,
     Login,
@@ -132,6 +133,7 @@ class ImapServer:
         "_touched",
         "append_limit",
         "cleartext_auth",
+        "compressed",
         "idle_time",
         "login_time",
         "mechanisms",
@@ -165,6 +167,7 @@ class ImapServer:
         self.cleartext_auth = cleartext_auth
         self.mechanisms = mechanisms
         self.append_limit = append_limit
+        self.compressed = False
         self.login_time = login_time
         self.idle_time = idle_time
         self.most_errors_before_login = errors_before_login
@@ -209,6 +212,7 @@ class ImapServer:
             login_disabled=self.login_disabled,
             mechanisms=self.mechanisms,
             append_limit=self.append_limit,
+            compressed=self.compressed,
         )
 
     # --- the driver's verbs ---------------------------------------------------------------------------------------
@@ -347,6 +351,9 @@ class ImapServer:
             self._refuse(command)
             return None
         if isinstance(command, StartTls) and not self._starttls_possible(found.tag):
+            return None
+        if isinstance(command, Compress) and len(self._framing.buffer):
+            self._closing = True  # whether they are deflated nobody knows (RFC 4978 §3)
             return None
         self._begin(found.tag, found.spec, command)
         return Request(found.tag, command, found.spec)
@@ -564,6 +571,8 @@ class ImapServer:
                 self.state = State.SELECTED
             case Close() | Unselect():
                 self.state = State.AUTHENTICATED
+            case Compress():
+                self.compressed = True
             case Unauthenticate():
                 self._log_out()
             case StartTls():
@@ -584,6 +593,7 @@ class ImapServer:
     def _log_out(self) -> None:
         """Everything is as before the login, but for TLS (RFC 8437 §3); the time for a login runs anew."""
         self.state = State.NOT_AUTHENTICATED
+        self.compressed = False
         self._framing.max_line = MAX_LINE_BEFORE_LOGIN
         self._errors = 0
         self._deadline = None

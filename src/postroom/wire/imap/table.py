@@ -10,6 +10,7 @@ from typing import Any, Final
 from postroom.wire.imap import connection, mailboxes, messages
 from postroom.wire.imap.commands import Append
 from postroom.wire.imap.ext import (
+    compress,
     enable,
     idle,
     list_extended,
@@ -34,6 +35,7 @@ EXTENSIONS: Final[tuple[Extension[CommandSpec], ...]] = (
     Extension("CHILDREN", "RFC 3348"),
     Extension("UNSELECT", "RFC 3691", unselect.ROWS),
     Extension("BINARY", "RFC 3516"),
+    Extension(compress.NAME, "RFC 4978", compress.ROWS),
     Extension("UNAUTHENTICATE", "RFC 8437", unauthenticate.ROWS),
     Extension("UIDPLUS", "RFC 4315", uidplus.ROWS),
     Extension("MOVE", "RFC 6851", move.ROWS),
@@ -82,14 +84,16 @@ def capabilities(
     login_disabled: bool,
     mechanisms: tuple[str, ...],
     append_limit: int | None,
+    compressed: bool = False,
 ) -> tuple[str, ...]:
     """The CAPABILITY list (RFC 3501 §7.2.1), from the table.
 
-    AUTH=, STARTTLS and LOGINDISABLED (RFC 3501 §6.2.3) appear before authentication only.
+    COMPRESS is not offered twice (RFC 4978 §3). AUTH=, STARTTLS and LOGINDISABLED (RFC 3501 §6.2.3) appear before
+    authentication only.
     """
     names = ["IMAP4rev1"]
     for extension in EXTENSIONS:
-        if not (logged_in or extension.early):
+        if not (logged_in or extension.early) or (compressed and extension.name == compress.NAME):
             continue
         if not extension.argument:
             names.append(extension.name)
