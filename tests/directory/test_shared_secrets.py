@@ -11,6 +11,7 @@ import pytest
 
 from postroom.model.errors import Unavailable
 from postroom.model.ids import AccountId
+from postroom.store import directory_secrets
 from postroom.store.directory import Directory, NoSuchEntry, PasswordRefused
 from postroom.store.directory_secrets import KeyFile, check_of, seal, unseal
 from tests.directory.conftest import CHEAP
@@ -102,6 +103,32 @@ def test_fake_secrets_are_stable_and_unlike_each_other(secretive: Directory, tmp
     assert [secret_of(other, each) for each in logins] == [secret_of(secretive, each) for each in logins]
     assert len({secret_of(secretive, each) for each in logins}) == 3
     other.close()
+
+
+def test_everybody_costs_the_same_work(secretive: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threats T10: one look at the key, one sealed secret opened, of the same size."""
+    secretive.set_shared_secret(ALICE, "s" * 12)
+    opened: list[int] = []
+
+    def counting(key: bytes, account: AccountId, sealed: bytes) -> bytes:
+        opened.append(len(sealed))
+        return unseal(key, account, sealed)
+
+    monkeypatch.setattr(directory_secrets, "unseal", counting)
+    for login in (ALICE, BOB, "nobody@example.org"):
+        secret_of(secretive, login)
+    assert len(opened) == 3
+    assert len(set(opened)) == 1
+
+
+def test_what_is_kept_of_strangers_follows_the_directory(secretive: Directory) -> None:
+    stranger = "nobody@example.org"
+    assert secretive.credentials(stranger) is secretive.credentials("NOBODY@example.org")
+    assert secretive.credentials(stranger).secret.check is None
+    secretive.set_shared_secret(ALICE, SECRET)
+    assert secretive.credentials(stranger).secret.check is not None
+    secretive.add_account(stranger, PASSWORD)
+    assert secretive.credentials(stranger).account is not None
 
 
 @pytest.mark.parametrize("content", [None, os.urandom(32), b"short", b"x" * 33])

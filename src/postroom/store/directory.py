@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Hashable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -60,6 +61,8 @@ __all__ = [
 ]
 
 _CACHE_SIZE: Final = 50_000
+_STRANGERS: Final = 2_048
+"""Names of nobody whose fake credentials are kept: asked for again, they cost what somebody's do (threats T10)."""
 MAX_EXPANSION: Final = 1_000
 """Addresses visited while one recipient is resolved (threats S5)."""
 _ACCOUNT: Final = "SELECT id, name, shard, quota, enabled FROM account "
@@ -84,6 +87,7 @@ class Directory(DirectoryChanges):
         super().__init__(path, scheme, secrets_key)
         self._delimiter = delimiter
         self._cache: dict[Hashable, Any] = {}
+        self._strangers = lru_cache(_STRANGERS)(self._stranger)
         self._version = 0
         self._mark = CommitMark()
         try:
@@ -159,18 +163,8 @@ class Directory(DirectoryChanges):
             found = self._cached(("credentials", name), lambda: self._find_credentials(name))
             if found is not None:
                 return found
-        stated = name or login[:254]
-        return Credentials(
-            login=stated,
-            account=None,
-            password_hash=self.scheme.dummy,
-            scram=self._fake_keys(stated),
-            scram_sha1=self._fake_keys(stated, "sha1"),
-            has_scram=False,
-            has_scram_sha1=False,
-            scheme=self.scheme,
-            secret=self._secret(AccountId(0), None, stated),
-        )
+        self._look()
+        return self._strangers(name or login[:254])
 
     def shared_secret_since(self, name: str) -> int | None:
         """When the account was given its shared secret, in seconds since 1970; None if it has none. Raises NoSuchEntry."""
@@ -248,6 +242,19 @@ class Directory(DirectoryChanges):
                     address,
                 )
             ),
+        )
+
+    def _stranger(self, login: str) -> Credentials:
+        return Credentials(
+            login=login,
+            account=None,
+            password_hash=self.scheme.dummy,
+            scram=self._fake_keys(login),
+            scram_sha1=self._fake_keys(login, "sha1"),
+            has_scram=False,
+            has_scram_sha1=False,
+            scheme=self.scheme,
+            secret=self._secret(AccountId(0), None, login),
         )
 
     def _find_credentials(self, name: str) -> Credentials | None:
@@ -383,6 +390,7 @@ class Directory(DirectoryChanges):
         if moved:
             self._version += 1
             self._cache.clear()
+            self._strangers.cache_clear()
 
     def _cached(self, key: Hashable, find: Callable[[], T]) -> T:
         self._look()
