@@ -107,7 +107,7 @@ def test_fake_secrets_are_stable_and_unlike_each_other(secretive: Directory, tmp
 
 def test_everybody_costs_the_same_work(secretive: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threats T10: one look at the key, one sealed secret opened, of the same size."""
-    secretive.set_shared_secret(ALICE, "s" * 12)
+    secretive.set_shared_secret(ALICE, "twelve chars")
     opened: list[int] = []
 
     def counting(key: bytes, account: AccountId, sealed: bytes) -> bytes:
