@@ -1,4 +1,4 @@
-"""CRAM-MD5: offered where it is turned on, for those who have a secret; for everybody else like a wrong digest."""
+"""CRAM-MD5 and APOP: where it is turned on, for those who have a secret; for everybody else like a wrong digest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from postroom.model.errors import AuthenticationFailed, TooManyAttempts, Unavailable
 from postroom.session.attempts import AttemptLimits, Attempts
 from postroom.session.authentication import Authenticator, EncryptionRequired, MechanismUnknown
-from postroom.wire.sasl.cram_md5 import CramMd5Client
+from postroom.wire.sasl.cram_md5 import CramMd5Client, keyed_digest
 from tests.session.test_authentication import ALICE, BOB, CAROL, PASSWORD, Line, Setup, line, run
 
 SECRET = "a secret of its own"
@@ -89,6 +89,10 @@ async def test_without_the_key_nobody_learns_anything(shared: Setup, tmp_path: P
     for login in (ALICE, BOB, STRANGER):
         with pytest.raises(Unavailable):
             await attempt(shared, login)
+    assert ["the key of the shared secrets is missing" in each.outcome for each in shared.records] == [
+        True
+    ] * 3
+    assert shared.executor.slept == []
     assert await shared.attempt() == ALICE
 
 
@@ -124,3 +128,38 @@ async def test_a_replayed_answer_fails(shared: Setup) -> None:
     with pytest.raises(AuthenticationFailed):
         await shared.authenticator.exchange("CRAM-MD5", None, line(), listen)
     assert heard[0] != heard[1]
+
+
+async def test_a_login_by_secret(shared: Setup) -> None:
+    """What APOP is made of."""
+
+    async def by_secret(login: str, secret: bytes = SECRET.encode()) -> str:
+        try:
+            return (await shared.authenticator.login_by_secret(login, secret.__eq__, line(), "APOP")).name
+        except AuthenticationFailed as error:
+            return type(error).__name__
+
+    assert await by_secret("Alice@Example.ORG") == ALICE
+    assert await by_secret(CAROL) == "AuthenticationFailed", "disabled"
+    fake = shared.directory.credentials(STRANGER).shared_secret()
+    assert await by_secret(STRANGER, fake) == "AuthenticationFailed", "nobody, whatever he knows"
+    assert await by_secret(BOB, shared.directory.credentials(BOB).shared_secret()) == "AuthenticationFailed"
+    assert [each.outcome for each in shared.records] == [
+        "ok",
+        "unknown or disabled",
+        "no shared secret",
+        "no shared secret",
+    ]
+    assert {each.mechanism for each in shared.records} == {"APOP"}
+
+
+async def test_cram_md5_with_what_stands_for_no_secret(shared: Setup) -> None:
+    for login in (BOB, STRANGER):
+        octets = shared.directory.credentials(login).shared_secret()
+
+        async def challenge(said: bytes, login: str = login, octets: bytes = octets) -> bytes | None:
+            return login.encode() + b" " + keyed_digest(octets, said)
+
+        with pytest.raises(AuthenticationFailed):
+            await shared.authenticator.exchange("CRAM-MD5", None, line(), challenge)
+    assert [each.outcome for each in shared.records] == ["no shared secret"] * 2

@@ -163,7 +163,10 @@ class Authenticator:
         credentials = self._directory.credentials(user)
         login, account = credentials.login, credentials.account
         await self._admit(mechanism, login, transport)
-        if not fits(credentials.shared_secret()):
+        right = fits(self._shared_secret(mechanism, credentials, transport))
+        if not credentials.has_shared_secret:
+            raise await self._refusal(mechanism, login, transport, "no shared secret")
+        if not right:
             raise await self._refusal(mechanism, login, transport, "a wrong digest")
         if account is None or not account.enabled:
             raise await self._refusal(mechanism, login, transport, "unknown or disabled")
@@ -223,7 +226,9 @@ class Authenticator:
                     credentials = self._directory.credentials(authcid)
                     user = credentials.login
                     await self._admit(spec.name, user, transport)
-                    step = server.secret(credentials.shared_secret())
+                    step = server.secret(self._shared_secret(spec.name, credentials, transport))
+                    if not credentials.has_shared_secret:
+                        step = Failure("no shared secret")
                 case Success(authcid, _, octets):
                     return await self._proved(spec.name, authcid, octets, transport, challenge)
                 case Failure(reason):
@@ -413,6 +418,14 @@ class Authenticator:
             await self._executor.run(self._directory.renew_password, account, verified, password)
         except Unavailable:
             return  # the login is right all the same; the next one tries again
+
+    def _shared_secret(self, mechanism: str, credentials: StoredCredentials, transport: Transport) -> bytes:
+        """Or Unavailable, which is told: it is for the administrator to mend."""
+        try:
+            return credentials.shared_secret()
+        except Unavailable as error:
+            self._tell(mechanism, credentials.login, None, transport, error.private)
+            raise
 
     def _acts_as_itself(self, authcid: str, authzid: str) -> bool:
         if not authzid:

@@ -60,8 +60,12 @@ class StoredCredentials(Protocol):
     def outdated(self) -> bool:
         """Whether a verified password should be stored anew."""
 
+    @property
+    def has_shared_secret(self) -> bool:
+        """Whether what ``shared_secret`` gives is the account's."""
+
     def shared_secret(self) -> bytes:
-        """The secret of CRAM-MD5 and APOP, or a stable fake one after the same work. Raises Unavailable."""
+        """The secret of CRAM-MD5 and APOP, or octets nobody knows, after the same work. Raises Unavailable."""
 
     def verify(self, password: str) -> bool:
         """Blocks; equally long for every outcome."""

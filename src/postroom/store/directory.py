@@ -254,7 +254,7 @@ class Directory(DirectoryChanges):
             has_scram=False,
             has_scram_sha1=False,
             scheme=self.scheme,
-            secret=self._secret(AccountId(0), None, login),
+            secret=self._secret(AccountId(0), None),
         )
 
     def _find_credentials(self, name: str) -> Credentials | None:
@@ -278,28 +278,23 @@ class Directory(DirectoryChanges):
             has_scram=has_scram,
             has_scram_sha1=has_scram_sha1,
             scheme=self.scheme,
-            secret=self._secret(account.id, row[14], name),
+            secret=self._secret(account.id, row[14]),
         )
 
-    def _secret(self, account: AccountId, sealed: bytes | None, login: str) -> SharedSecret:
+    def _secret(self, account: AccountId, sealed: bytes | None) -> SharedSecret:
         check = self._cached(
             ("shared secrets",), lambda: self._row("SELECT value FROM meta WHERE key = 'shared secrets'")
         )
-        fake = self._fake(b"shared secret", login)
-        return SharedSecret(self._key_file, check[0] if check else None, account, sealed, fake)
-
-    def _fake(self, what: bytes, login: str) -> bytes:
-        """32 octets nobody can guess, the same at every look."""
-        stated = login.encode("utf-8", "surrogatepass")
-        return hmac.digest(self._fake_key, what + b"\0" + stated, "sha256")
+        return SharedSecret(self._key_file, check[0] if check else None, account, sealed)
 
     def _fake_keys(self, login: str, hash_name: HashName = "sha256") -> ScramKeys:
-        """Keys nobody has the password of; those of both hashes differ, as real ones do."""
+        """Keys nobody has the password of, the same at every look; those of both hashes differ, as real ones do."""
         prefix = b"" if hash_name == "sha256" else hash_name.encode() + b" "
         size = hashlib.new(hash_name).digest_size
 
         def derive(what: bytes) -> bytes:
-            return self._fake(prefix + what, login)[:size]
+            stated = login.encode("utf-8", "surrogatepass")
+            return hmac.digest(self._fake_key, prefix + what + b"\0" + stated, "sha256")[:size]
 
         return ScramKeys(
             derive(b"salt")[:16], self.scheme.scram_iterations, derive(b"stored"), derive(b"server")

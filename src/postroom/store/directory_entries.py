@@ -85,8 +85,13 @@ class Credentials:
     scheme: PasswordScheme
     secret: SharedSecret
 
+    @property
+    def has_shared_secret(self) -> bool:
+        """Whether ``shared_secret`` is the account's own."""
+        return self.secret.sealed is not None
+
     def shared_secret(self) -> bytes:
-        """The octets of the secret for CRAM-MD5 and APOP; a stable fake one for who has none, after the same work. Reads a
+        """The octets of the secret for CRAM-MD5 and APOP; octets nobody knows for who has none, after the same work. Reads a
         small file, safe in any thread. Says nothing about ``account.enabled``. Raises Unavailable."""
         return self.secret.read()
 

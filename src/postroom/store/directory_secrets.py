@@ -15,7 +15,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -133,26 +133,27 @@ def _bound_to(account: AccountId) -> bytes:
 
 
 _DUMMY_KEY: Final = secrets.token_bytes(KEY_OCTETS)
+_UNKNOWN: Final = secrets.token_bytes(32)
 _DUMMY: Final = seal(_DUMMY_KEY, AccountId(0), "")
 
 
 @dataclass(slots=True, frozen=True, repr=False)
 class SharedSecret:
     """A login's secret, opened when it is asked for. ``check`` is None while nobody has one; ``sealed`` is None for those who
-    have none, who cost the same work."""
+    have none, who cost the same work. What they get instead follows from nothing that is stored: whoever has stolen the
+    directory must not be able to log in with it."""
 
     file: KeyFile
     check: bytes | None
     account: AccountId
     sealed: bytes | None
-    fake: bytes = field(default=b"")
 
     def read(self) -> bytes:
-        """The octets, or ``fake``. Reads a small file. Raises Unavailable when secrets cannot be opened."""
+        """The octets, or some that nobody knows. Reads a small file. Raises Unavailable when secrets cannot be opened."""
         if self.check is None:
-            return self.fake
+            return _UNKNOWN
         key = self.file.verified(self.check)
         if self.sealed is None:
             unseal(_DUMMY_KEY, AccountId(0), _DUMMY)
-            return self.fake
+            return _UNKNOWN
         return unseal(key, self.account, self.sealed)
