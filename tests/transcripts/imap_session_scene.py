@@ -77,7 +77,11 @@ class ImapScene:
         self._services = ImapServices(
             store=self.store,
             authenticator=Authenticator(
-                directory, self.executor, Attempts(limits), tokens=tokens_for(case.needs)
+                directory,
+                self.executor,
+                Attempts(limits),
+                tokens=tokens_for(case.needs),
+                cram_md5="cram-md5" in case.needs,
             ),
             clock=lambda: (NOON + int(clock.now) - 1_000, 60),
             message_limit=1_000 if "limit-1000" in case.needs else 100_000,

@@ -130,7 +130,11 @@ class Pop3Scene:
             self._keyless = directory = Directory(path, CHEAP, secrets_key=path.with_name("nothing"))
         limits = AttemptLimits(exempt=("192.0.2.0/24",)) if "limits" not in case.needs else AttemptLimits()
         self._authenticator = Authenticator(
-            directory, self.executor, Attempts(limits), tokens=tokens_for(case.needs)
+            directory,
+            self.executor,
+            Attempts(limits),
+            tokens=tokens_for(case.needs),
+            cram_md5="cram-md5" in case.needs,
         )
         self._timestamps = timestamps_for(case.needs)
         self._lease: Any = None

@@ -91,6 +91,7 @@ class SmtpScene:
             self.executor,
             Attempts(AttemptLimits(exempt=("192.0.2.0/24",))),
             tokens=tokens_for(case.needs),
+            cram_md5="cram-md5" in case.needs,
         )
         settings: dict[str, Any] = {}
         limits: dict[str, Any] = {}
