@@ -22,7 +22,8 @@ from postroom.net.dial import dial
 from postroom.net.tls import client_context
 from tests.e2e.conftest import Account, client, execute, new_account
 from tests.e2e.test_reading_clients import from_maildir, put_in
-from tests.support.live import DOMAIN, LiveServer
+from tests.support.dovecot import Dovecot
+from tests.support.live import DOMAIN, PASSWORD, LiveServer
 
 pytestmark = pytest.mark.e2e
 
@@ -267,6 +268,36 @@ def test_scramp(account: Secretive, mechanism: str) -> None:
 
 
 # --- our own clients
+
+
+CASES = [
+    ("cram-md5", Pop3Mailbox, "pop3s"),
+    ("cram-md5", ImapConnection, "imaps"),
+    ("apop", Pop3Mailbox, "pop3s"),
+    ("scram-sha-1", Pop3Mailbox, "pop3s"),
+    ("scram-sha-1", ImapConnection, "imaps"),
+]
+
+
+@pytest.mark.parametrize(("mechanism", "kind", "name"), CASES)
+async def test_the_collector_at_dovecot(
+    tmp_path: Path, mechanism: str, kind: type[Pop3Mailbox | ImapConnection], name: str
+) -> None:
+    """The only mechanism there."""
+    with Dovecot(tmp_path / "dovecot.log", mechanisms=mechanism) as dovecot:
+        context = client_context(dovecot.certificate)
+
+        async def opened(password: str) -> None:
+            connection = await dial("localhost", dovecot.port(name), tls=context, patience=20)
+            try:
+                login = Login(f"anna@{DOMAIN}", password, digest=not mechanism.startswith("scram"))
+                await kind.open(connection, login, Security.IMPLICIT, context)
+            finally:
+                await connection.close()
+
+        await opened(PASSWORD)
+        with pytest.raises(RemoteRefused):
+            await opened("another password")
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Pop3Mailbox, "pop3s"), (ImapConnection, "imaps")])

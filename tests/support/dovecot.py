@@ -39,7 +39,7 @@ listen = 127.0.0.1
 ssl = required
 ssl_cert = <{folder}/cert.pem
 ssl_key = <{folder}/key.pem
-auth_mechanisms = plain scram-sha-256
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 mail_location = mdbox:~/mdbox
 mail_uid = {uid}
@@ -117,7 +117,12 @@ default_login_user = {user}
 class Dovecot:
     """A server with these accounts, as long as its context; ``log`` is where it writes."""
 
-    def __init__(self, log: Path, users: Sequence[str] = (f"anna@{DOMAIN}",)) -> None:
+    def __init__(
+        self,
+        log: Path,
+        users: Sequence[str] = (f"anna@{DOMAIN}",),
+        mechanisms: str = "plain scram-sha-256",
+    ) -> None:
         missing = [str(path) for path in (Path(PROGRAM), *_PARTS) if not path.exists()]
         if missing:
             reason = f"{missing[0]} is not installed (dovecot-imapd, dovecot-pop3d)"
@@ -127,6 +132,7 @@ class Dovecot:
         self.log = log
         self.folder = Path(tempfile.mkdtemp(prefix="postroom-dovecot-"))
         self._users = users
+        self._mechanisms = mechanisms
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: dict[str, int] = {}
 
@@ -194,6 +200,7 @@ class Dovecot:
             CONFIG.format(
                 folder=folder,
                 log=self.log,
+                mechanisms=self._mechanisms,
                 uid=owner.pw_uid,
                 gid=owner.pw_gid,
                 unprivileged="" if root else _UNPRIVILEGED.format(**names),
