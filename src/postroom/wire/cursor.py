@@ -19,16 +19,17 @@ MAX_DEPTH: Final = 50
 
 
 class Cursor:
-    """Octets and a position in them."""
+    """Octets and a position in them. ``utf8``: quoted strings are UTF-8, and names in it (RFC 6855 §3)."""
 
-    __slots__ = ("buf", "depth", "end", "max_depth", "pos")
+    __slots__ = ("buf", "depth", "end", "max_depth", "pos", "utf8")
 
-    def __init__(self, buf: bytes, pos: int = 0, *, max_depth: int = MAX_DEPTH) -> None:
+    def __init__(self, buf: bytes, pos: int = 0, *, max_depth: int = MAX_DEPTH, utf8: bool = False) -> None:
         self.buf = buf
         self.pos = pos
         self.end = len(buf)
         self.depth = 0
         self.max_depth = max_depth
+        self.utf8 = utf8
 
     def fail(self, message: str) -> NoReturn:
         """Raise ParseError at the position. The message never repeats what the peer sent (threats T8)."""

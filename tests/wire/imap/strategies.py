@@ -58,7 +58,7 @@ text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 line = st.text([chr(code) for code in range(0x20, 0x7F)], min_size=1, max_size=40).filter(
     lambda value: not value.startswith("[")
 )
-name = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
+name = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20)
 mailbox = name.map(lambda value: "INBOX" if value.upper() == "INBOX" else value)
 tag = st.text(ATOM_CHARS.replace("+", ""), min_size=1, max_size=10).map(str.encode)
 flags = st.builds(
@@ -246,8 +246,8 @@ plain_commands: st.SearchStrategy[c.Command] = st.one_of(
     st.builds(c.Copy, sequence_set, mailbox, st.booleans()),
     st.builds(c.Move, sequence_set, mailbox, st.booleans()),
 )
-appended = st.tuples(flags, st.none() | date_time, st.binary(max_size=300), st.booleans()).map(
-    lambda parts: (c.AppendMessage(len(parts[2]), parts[0], parts[1], parts[3]), parts[2])
+appended = st.tuples(flags, st.none() | date_time, st.binary(max_size=300), st.integers(0, 2)).map(
+    lambda parts: (c.AppendMessage(len(parts[2]), parts[0], parts[1], parts[3] > 0, parts[3] > 1), parts[2])
 )
 appends = st.builds(c.Append, mailbox, st.lists(appended, min_size=1, max_size=3).map(tuple))
 
@@ -291,6 +291,7 @@ responses: st.SearchStrategy[r.Response] = st.one_of(
         mailbox,
         st.none() | st.lists(st.sampled_from(["SUBSCRIBED"]), max_size=1).map(tuple),
         st.booleans(),
+        st.none() | mailbox,
     ),
     st.builds(r.NamespaceData, spaces, spaces, spaces),
     st.builds(

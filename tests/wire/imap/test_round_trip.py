@@ -13,7 +13,7 @@ from postroom.wire.events import NEED_DATA
 from postroom.wire.imap import commands as c
 from postroom.wire.imap import responses as r
 from postroom.wire.imap.client import ImapClient
-from postroom.wire.imap.data import write_response
+from postroom.wire.imap.data import write_response, write_utf8_response
 from postroom.wire.imap.events import AppendBegin, AppendChunk, AppendEnd, AppendFinish, Request
 from postroom.wire.imap.fetch import FetchLine, flags_line, section_label, uid_modseq_line
 from postroom.wire.imap.parse import challenge_of, parse_response
@@ -52,25 +52,26 @@ def test_reported_flags(value: ReportedFlags) -> None:
     assert flags.parse_reported_flags(Cursor(flags.write_reported_flags(value))) == value
 
 
-@given(s.plain_commands, st.booleans())
-def test_command(command: c.Command, non_synchronising: bool) -> None:
-    text = CommandText(non_synchronising=non_synchronising)
+@given(s.plain_commands, st.booleans(), st.booleans())
+def test_command(command: c.Command, non_synchronising: bool, utf8: bool) -> None:
+    text = CommandText(non_synchronising=non_synchronising, utf8=utf8)
     spec = spec_of(command)
     spec.write(text, command)
     octets = b"".join(text.finish())
-    cursor = Cursor(octets.removesuffix(b"\r\n"))
+    cursor = Cursor(octets.removesuffix(b"\r\n"), utf8=utf8)
     assert spec.parse(cursor) == command
     assert cursor.at_end()
 
 
-@given(s.plain_commands, st.booleans())
-def test_command_through_both_engines(command: c.Command, non_synchronising: bool) -> None:
+@given(s.plain_commands, st.booleans(), st.booleans())
+def test_command_through_both_engines(command: c.Command, non_synchronising: bool, utf8: bool) -> None:
     server = selected()
     client = ImapClient(non_synchronising=non_synchronising)
     spec = spec_of(command)
     if not spec.states & State.SELECTED:
         server = ImapServer(tls=True)
     server.state = client.state = State.SELECTED if spec.states & State.SELECTED else State.NOT_AUTHENTICATED
+    server.utf8 = client.utf8 = utf8
     tag = client.send(command)
     requests: list[Request] = []
     for _ in range(200):
@@ -91,10 +92,11 @@ def test_command_through_both_engines(command: c.Command, non_synchronising: boo
     assert requests[0].spec is spec
 
 
-@given(s.appends, st.booleans())
-def test_append_through_both_engines(command: c.Append, non_synchronising: bool) -> None:
+@given(s.appends, st.booleans(), st.booleans())
+def test_append_through_both_engines(command: c.Append, non_synchronising: bool, utf8: bool) -> None:
     server = logged_in()
     client = ImapClient(non_synchronising=non_synchronising)
+    server.utf8 = client.utf8 = utf8
     client.state = State.AUTHENTICATED
     tag = client.send(command)
     events: list[object] = []
@@ -117,6 +119,8 @@ def test_append_through_both_engines(command: c.Append, non_synchronising: bool)
 @given(s.responses)
 def test_response(response: r.Response) -> None:
     assert parse_response(write_response(response).removesuffix(b"\r\n")) == response
+    written = write_utf8_response(response).removesuffix(b"\r\n")
+    assert parse_response(written, utf8=True) == response
 
 
 @given(st.binary(max_size=60))

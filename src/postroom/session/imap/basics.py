@@ -21,8 +21,10 @@ from postroom.wire.imap.responses import (
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
 
-ENABLEABLE: Final = ("CONDSTORE", "QRESYNC")
-"""What ENABLE can turn on (RFC 5161 §3.1)."""
+ENABLEABLE: Final = {name.upper(): name for name in ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2")}
+"""What ENABLE can turn on (RFC 5161 §3.1), as it is spelt."""
+_UNSELECTED: Final = frozenset(("UTF8=ACCEPT", "IMAP4REV2"))
+"""What can be turned on only while no mailbox is selected (RFC 6855 §3, RFC 9051 §6.3.1)."""
 
 
 async def capability(session: ImapSession, request: Request) -> None:
@@ -58,12 +60,18 @@ async def enable(session: ImapSession, request: Request) -> None:
     """ENABLE (RFC 5161): answers with what has been turned on now."""
     command = request.command
     assert isinstance(command, Enable)
-    enabled = tuple(name for name in command.names if name in ENABLEABLE)
-    session.send(EnabledData(enabled))
-    if enabled:
+    wanted = [name for name in command.names if name in ENABLEABLE]
+    if session.view is not None:
+        wanted = [name for name in wanted if name not in _UNSELECTED]
+    session.send(EnabledData(tuple(ENABLEABLE[name] for name in wanted)))
+    if "CONDSTORE" in wanted or "QRESYNC" in wanted:
         session.sync.enable_condstore()  # QRESYNC implies it (RFC 7162 §3.2.3)
-    if "QRESYNC" in enabled:
+    if "QRESYNC" in wanted:
         session.sync.qresync = True
+    if "IMAP4REV2" in wanted:
+        session.rev2 = session.engine.utf8 = True
+    if "UTF8=ACCEPT" in wanted:
+        session.utf8_accept = session.engine.utf8 = True
     await session.finish(request, "ENABLE completed")
 
 

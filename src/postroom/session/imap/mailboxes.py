@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroom.model.errors import NoSuchMailbox, UseAttributeTaken
-from postroom.model.mailbox import INBOX, SpecialUse
+from postroom.model.mailbox import INBOX, SEPARATOR, SpecialUse
 from postroom.session.imap.names import canonical, checked
 from postroom.session.imap.objectid import mailbox_id
 from postroom.wire.imap.commands import Create, Delete, Rename, Subscribe, Unsubscribe
 from postroom.wire.imap.events import Request
-from postroom.wire.imap.responses import MailboxIdCode, Word
+from postroom.wire.imap.responses import ListData, MailboxIdCode, Word
 
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
@@ -34,6 +34,8 @@ async def create(session: ImapSession, request: Request) -> None:
             raise UseAttributeTaken("This special use cannot be given to a mailbox here")
         use = first
     made = await session.store.create_mailbox(session.account_id, checked(command.mailbox), use)
+    if session.rev2 and made.name != command.mailbox.rstrip("/"):
+        session.send(ListData((), SEPARATOR, made.name, old_name=command.mailbox.rstrip("/")))
     await session.finish(request, "CREATE completed", MailboxIdCode(mailbox_id(session.account_id, made.id)))
 
 
@@ -53,7 +55,10 @@ async def rename(session: ImapSession, request: Request) -> None:
     """RENAME; of INBOX it moves the messages (RFC 3501 §6.3.5)."""
     command = request.command
     assert isinstance(command, Rename)
-    await session.store.rename_mailbox(session.account_id, canonical(command.mailbox), checked(command.to))
+    name, to = canonical(command.mailbox), checked(command.to)
+    await session.store.rename_mailbox(session.account_id, name, to)
+    if session.rev2 and name != INBOX:
+        session.send(ListData((), SEPARATOR, to, old_name=name))  # RFC 9051 §6.3.6
     await session.finish(request, "RENAME completed")
 
 

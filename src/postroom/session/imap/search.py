@@ -51,7 +51,10 @@ async def search(session: ImapSession, request: Request) -> None:
     # What came after the last report has no number yet, and what is to be reported as gone is gone.
     uids = view.known(await session.store.search(view.account, view.mailbox, criterion))
     numbers = uids if command.uid else view.numbers(uids)
-    if command.returns is None:
+    if session.utf8_accept and command.charset is not None:
+        session.bad(request, "CHARSET has no place where UTF-8 is enabled")  # RFC 6855 §3
+        return
+    if command.returns is None and not session.rev2:
         modseq = await _highest(session, view, UidSet.of(uids)) if about_modseq and uids else None
         await _send_all(session, numbers, modseq)
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from postroom.model.change import MailboxChanges
 from postroom.model.errors import NoSuchMailbox, Unavailable
 from postroom.model.ids import Modseq
-from postroom.model.mailbox import Mailbox
+from postroom.model.mailbox import SEPARATOR, Mailbox
 from postroom.model.uidset import UidSet
 from postroom.session.imap.names import canonical
 from postroom.session.imap.objectid import mailbox_id
@@ -25,6 +25,7 @@ from postroom.wire.imap.responses import (
     FlagsData,
     HighestModseq,
     Kind,
+    ListData,
     MailboxIdCode,
     PermanentFlags,
     RecentCount,
@@ -104,6 +105,8 @@ def _look_once(
 
 async def _recent(session: ImapSession, mailbox: Mailbox, *, read_only: bool) -> UidSet:
     """What is \\Recent here: taken away from later sessions unless this one only reads (RFC 3501 §2.3.2)."""
+    if session.rev2:
+        return UidSet()  # RFC 9051 §2.3.2: \Recent is of the past
     first, end = mailbox.recent_from, mailbox.uid_next
     if not read_only and first < end:
         try:
@@ -117,10 +120,14 @@ def _announce(session: ImapSession, view: View, mailbox: Mailbox) -> None:
     send = session.send
     send(FlagsData(ReportedFlags(SYSTEM_FLAGS, mailbox.keywords)))
     send(Exists(view.count))
-    send(RecentCount(view.recent_count()))
-    unseen = _first_unseen(session, view, mailbox) if mailbox.unseen else 0
-    if unseen:
-        send(Untagged(Kind.OK, "First unseen", Unseen(unseen)))
+    if session.rev2:
+        use = () if mailbox.special_use is None else (str(mailbox.special_use),)
+        send(ListData(use, SEPARATOR, mailbox.name))
+    else:
+        send(RecentCount(view.recent_count()))
+        unseen = _first_unseen(session, view, mailbox) if mailbox.unseen else 0
+        if unseen:
+            send(Untagged(Kind.OK, "First unseen", Unseen(unseen)))
     permanent = (
         ReportedFlags() if view.read_only else ReportedFlags(SYSTEM_FLAGS, mailbox.keywords, star=True)
     )

@@ -102,10 +102,12 @@ class ImapSession:
         "account",
         "appending",
         "engine",
+        "rev2",
         "services",
         "store",
         "sync",
         "transport",
+        "utf8_accept",
         "view",
     )
 
@@ -118,6 +120,7 @@ class ImapSession:
         self.view: View | None = None
         self.sync = Synchroniser(self)
         self.appending: Appending | None = None
+        self.rev2 = self.utf8_accept = False
         self._idle_tag: bytes | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._counted = False
@@ -230,6 +233,7 @@ class ImapSession:
         self.stop_idling()
         self.view = None
         self.sync = Synchroniser(self)
+        self.rev2 = self.utf8_accept = False
         if self._counted and self.account is not None:
             self._counted = False
             self.services.connections.leave(self.account.id, self.transport.peer.address)

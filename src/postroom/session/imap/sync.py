@@ -139,6 +139,7 @@ class Synchroniser:
         view = self._session.view
         assert view is not None
         number_of, recent, condstore = view.numberer(), view.recent, self.condstore
+        with_uid = with_uid or condstore or self._session.rev2
         numbered = ((number_of(state.uid), state) for state in states)
         await self.send_lines(
             flags_line(
@@ -146,7 +147,7 @@ class Synchroniser:
                 state.flags,
                 state.keywords,
                 state.uid in recent,
-                state.uid if with_uid or condstore else 0,
+                state.uid if with_uid else 0,
                 state.modseq if condstore else 0,
             )
             for number, state in numbered
@@ -191,6 +192,9 @@ class Synchroniser:
 
     async def _send_added(self, view: View, added: UidSet) -> None:
         if not added or not view.add(added):
+            return
+        if self._session.rev2:
+            self._session.send(Exists(view.count))
             return
         await self._claim_recent(view)
         self._session.send(Exists(view.count))

@@ -31,9 +31,11 @@ from postroom.wire.imap.commands import (
     Logout,
     Select,
     StartTls,
+    Unauthenticate,
     Unselect,
 )
 from postroom.wire.imap.ext.idle import DONE
+from postroom.wire.imap.ext.utf8 import UTF8_NAMES
 from postroom.wire.imap.mailboxes import write_append_message
 from postroom.wire.imap.parse import parse_response
 from postroom.wire.imap.plain import write_mailbox
@@ -42,6 +44,7 @@ from postroom.wire.imap.responses import (
     CapabilityData,
     ClientEvent,
     Continue,
+    EnabledData,
     Kind,
     Tagged,
     Untagged,
@@ -87,6 +90,7 @@ class ImapClient:
         "max_response",
         "non_synchronising",
         "state",
+        "utf8",
     )
 
     def __init__(self, *, max_response: int = MAX_RESPONSE, non_synchronising: bool = False) -> None:
@@ -94,6 +98,8 @@ class ImapClient:
         self.max_response = max_response
         self.non_synchronising = non_synchronising
         self.state = State.NOT_AUTHENTICATED
+        self.utf8 = False
+        """Whether UTF-8 has been enabled (RFC 6855 §3, RFC 9051 §6.3.1)."""
         self._output = Output()
         self._buffer = ReceiveBuffer()
         self._collected: list[bytes] = []
@@ -148,13 +154,16 @@ class ImapClient:
             raise LocalProtocolError("STARTTLS is under way")
         self._count += 1
         tag = b"A%d" % self._count
-        text = CommandText(non_synchronising=self.non_synchronising)
+        text = CommandText(non_synchronising=self.non_synchronising, utf8=self.utf8)
         text.text(tag + b" " + spec.name)
         if isinstance(command, Append):
             write_mailbox(text, command.mailbox)
             for message, octets in command.messages:
-                text.text(write_append_message(message) + (b"~" if message.binary else b""))
+                mark = b"UTF8 (~" if message.utf8 else b"~" if message.binary else b""
+                text.text(write_append_message(message) + mark)
                 text.literal(octets)
+                if message.utf8:
+                    text.text(b")")
         else:
             spec.write(text, command)
         sent = _Sent(tag, command, deque(text.finish()))
@@ -208,7 +217,7 @@ class ImapClient:
                     raise RemoteProtocolError("the server closed the connection")
                 return NEED_DATA
             try:
-                event = parse_response(octets)
+                event = parse_response(octets, utf8=self.utf8)
             except ParseError as error:
                 raise RemoteProtocolError(f"malformed response: {error}") from error
             if not self._follow(event):
@@ -263,6 +272,8 @@ class ImapClient:
                     self._announce(code.names)
             case CapabilityData(names):
                 self._announce(names)
+            case EnabledData(names):
+                self.utf8 = self.utf8 or not UTF8_NAMES.isdisjoint(names)
             case _:
                 pass
         return False
@@ -305,6 +316,9 @@ class ImapClient:
                 self.state = State.SELECTED
             case Close() | Unselect():
                 self.state = State.AUTHENTICATED
+            case Unauthenticate():
+                self.state = State.NOT_AUTHENTICATED
+                self.utf8 = False
             case Logout():
                 self.state = State.LOGOUT
                 self._closing = True

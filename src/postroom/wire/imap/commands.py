@@ -220,12 +220,14 @@ class Status:
 @dataclass(slots=True, frozen=True)
 class AppendMessage:
     """One message of APPEND before its octets: flags, date as (seconds since 1970 UTC, zone in minutes) or None, octets;
-    ``binary``: announced as literal8, so that NUL may occur (RFC 3516 §4.4)."""
+    ``binary``: announced as literal8, so that NUL may occur (RFC 3516 §4.4); ``utf8``: as UTF8 (~{n}...), which the grammar
+    takes for binary, too (RFC 6855 §4)."""
 
     size: int
     flags: FlagList = FlagList()
     date: tuple[int, int] | None = None
     binary: bool = False
+    utf8: bool = False
 
 
 @dataclass(slots=True, frozen=True)

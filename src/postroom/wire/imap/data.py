@@ -35,16 +35,35 @@ from postroom.wire.imap.responses import (
     Untagged,
     VanishedData,
 )
-from postroom.wire.imap.values.atoms import write_astring, write_quoted
+from postroom.wire.imap.values.atoms import write_astring, write_quoted, write_utf8_string
 from postroom.wire.imap.values.flags import write_reported_flags
-from postroom.wire.imap.values.mailbox import encode_mailbox
+from postroom.wire.imap.values.mailbox import encode_mailbox, encode_utf8_mailbox
 
 STATUS_WORDS: Final = {item: item.value.encode("ascii") for item in StatusItem}
+
+
+Names = Callable[[str], bytes]
+"""Writes a mailbox name."""
+
+
+def _utf7(name: str) -> bytes:
+    return write_astring(encode_mailbox(name))
+
+
+def _utf8(name: str) -> bytes:
+    octets = encode_utf8_mailbox(name)
+    return write_astring(octets) if octets.isascii() else write_utf8_string(octets)
 
 
 def write_response(response: Response) -> bytes:
     """Any response, its CRLF included."""
     return _WRITERS[type(response)](response)
+
+
+def write_utf8_response(response: Response) -> bytes:
+    """The same for a client that takes names in UTF-8 (RFC 6855 §3)."""
+    kind = type(response)
+    return (_UTF8_WRITERS.get(kind) or _WRITERS[kind])(response)
 
 
 def _write_tagged(response: Tagged) -> bytes:
@@ -72,24 +91,27 @@ def _write_capability(data: CapabilityData) -> bytes:
     return b"* CAPABILITY " + " ".join(data.names).encode("ascii") + b"\r\n"
 
 
-def write_list(data: ListData) -> bytes:
-    """mailbox-list (RFC 3501 §7.2.2, RFC 5258 §6 for CHILDINFO)."""
+def write_list(data: ListData, name: Names = _utf7) -> bytes:
+    """mailbox-list (RFC 3501 §7.2.2, RFC 5258 §6 for CHILDINFO, RFC 9051 §6.3.9.7 for OLDNAME)."""
     separator = b"NIL" if data.separator is None else write_quoted(data.separator.encode("ascii"))
     line = b"* %b (%b) %b %b" % (
         b"LSUB" if data.lsub else b"LIST",
         " ".join(data.attributes).encode("ascii"),
         separator,
-        write_astring(encode_mailbox(data.mailbox)),
+        name(data.mailbox),
     )
+    more = []
     if data.childinfo is not None:
-        options = b" ".join(write_quoted(name.encode("ascii")) for name in data.childinfo)
-        line += b' ("CHILDINFO" (' + options + b"))"
-    return line + b"\r\n"
+        options = b" ".join(write_quoted(option.encode("ascii")) for option in data.childinfo)
+        more.append(b'"CHILDINFO" (' + options + b")")
+    if data.old_name is not None:
+        more.append(b'"OLDNAME" (' + name(data.old_name) + b")")
+    return line + (b" (" + b" ".join(more) + b")\r\n" if more else b"\r\n")
 
 
-def _write_status_data(data: StatusData) -> bytes:
+def _write_status_data(data: StatusData, name: Names = _utf7) -> bytes:
     values = [b"%b %b" % (STATUS_WORDS[item], _status_value(value)) for item, value in data.values]
-    return b"* STATUS %b (%b)\r\n" % (write_astring(encode_mailbox(data.mailbox)), b" ".join(values))
+    return b"* STATUS %b (%b)\r\n" % (name(data.mailbox), b" ".join(values))
 
 
 def _status_value(value: int | str | None) -> bytes:
@@ -125,3 +147,9 @@ _WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     Expunged: lambda data: b"* %d EXPUNGE\r\n" % data.number,
     VanishedData: lambda data: b"* " + write_vanished(data) + b"\r\n",
 }
+
+_UTF8_WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
+    ListData: lambda data: write_list(data, _utf8),
+    StatusData: lambda data: _write_status_data(data, _utf8),
+}
+"""Those that hold names."""

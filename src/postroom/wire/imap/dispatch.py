@@ -82,9 +82,12 @@ def look_up(octets: bytes, state: State, *, login_disabled: bool) -> Found | Ref
     return Found(tag, spec, word.end())
 
 
-def parse_command(octets: bytes, found: Found, *, before_login: bool) -> Command | Refusal:
+def parse_command(
+    octets: bytes, found: Found, *, before_login: bool, utf8: bool = False
+) -> Command | Refusal:
     """The finished command."""
-    cursor = Cursor(octets, found.at, max_depth=MAX_DEPTH_BEFORE_LOGIN if before_login else MAX_DEPTH)
+    depth = MAX_DEPTH_BEFORE_LOGIN if before_login else MAX_DEPTH
+    cursor = Cursor(octets, found.at, max_depth=depth, utf8=utf8)
     try:
         return cast("Command", found.spec.parse(cursor))
     except UnknownCharset:

@@ -28,7 +28,6 @@ from postroom.wire.imap.values.atoms import ATOM, LIST_CHARS, MAX_NUMBER64
 from postroom.wire.imap.values.dates import parse_date_time, write_date_time
 from postroom.wire.imap.values.flags import FlagList, parse_flag_list, write_flags
 from postroom.wire.imap.values.mailbox import (
-    encode_mailbox,
     parse_list_mailbox,
     parse_mailbox,
     parse_reference,
@@ -128,12 +127,12 @@ def write_lsub(text: CommandText, command: Lsub) -> None:
 def write_reference(text: CommandText, reference: str) -> None:
     """A space and the reference name, which may be empty."""
     text.text(b" ")
-    text.astring(encode_mailbox(reference))
+    text.astring(text.name(reference))
 
 
 def write_list_mailbox(text: CommandText, pattern: str) -> None:
     """A mailbox pattern."""
-    octets = encode_mailbox(pattern)
+    octets = text.name(pattern)
     if LIST_CHARS.fullmatch(octets):
         text.text(octets)
     else:
@@ -177,7 +176,7 @@ def write_status(text: CommandText, command: Status) -> None:
 
 # --- APPEND: its messages are streamed, so the engine reads the command piece by piece -------------------------------
 
-_LITERAL_END: Final = re.compile(rb"(~?)\{([0-9]+)\+?\}")
+_LITERAL_END: Final = re.compile(rb"(UTF8 \(~|~?)\{([0-9]+)\+?\}", re.IGNORECASE)
 
 
 def parse_append_mailbox(cursor: Cursor) -> str:
@@ -188,7 +187,7 @@ def parse_append_mailbox(cursor: Cursor) -> str:
 
 def parse_append_message(cursor: Cursor) -> AppendMessage:
     """append-message up to its literal's announcement, which ends the octets: SP [flag-list SP] [date-time SP] {n},
-    or ~{n} (RFC 3516 §7 literal8)."""
+    ~{n} (RFC 3516 §7 literal8) or UTF8 (~{n} (RFC 6855 §4)."""
     cursor.expect(b" ")
     cursor.skip(b" ")  # quirk: imapclient (two spaces between the messages of MULTIAPPEND)
     flags = FlagList()
@@ -204,7 +203,8 @@ def parse_append_message(cursor: Cursor) -> AppendMessage:
         cursor.fail("expected message literal")
     digits = announced.group(2)
     size = int(digits) if len(digits) <= 20 else MAX_NUMBER64
-    return AppendMessage(min(size, MAX_NUMBER64), flags, date, announced.group(1) != b"")
+    mark = announced.group(1)
+    return AppendMessage(min(size, MAX_NUMBER64), flags, date, mark != b"", len(mark) > 1)
 
 
 def write_append_message(message: AppendMessage) -> bytes:

@@ -55,7 +55,7 @@ from postroom.wire.imap.values.atoms import (
 )
 from postroom.wire.imap.values.dates import parse_date_time
 from postroom.wire.imap.values.flags import parse_reported_flags
-from postroom.wire.imap.values.mailbox import decode_mailbox
+from postroom.wire.imap.values.mailbox import read_mailbox
 from postroom.wire.imap.values.objectid import parse_bracketed_id, parse_object_id
 
 MAX_NESTING: Final = 1000
@@ -66,9 +66,9 @@ _DIGITS: Final = re.compile(rb"[0-9]{1,20}(?![^\x00-\x20\x7f-\xff(){%*\"\\\]])")
 _STATUS: Final = {item.value.encode("ascii"): item for item in StatusItem}
 
 
-def parse_response(octets: bytes) -> ClientEvent:
-    """A whole response, literals in place, without its final CRLF. Raises ParseError."""
-    cursor = Cursor(octets)
+def parse_response(octets: bytes, *, utf8: bool = False) -> ClientEvent:
+    """A whole response, literals in place, without its final CRLF; ``utf8``: UTF-8 is enabled. Raises ParseError."""
+    cursor = Cursor(octets, utf8=utf8)
     if cursor.skip(b"* "):
         return _parse_untagged(cursor)
     if cursor.skip(b"+"):
@@ -139,8 +139,8 @@ def _parse_list(cursor: Cursor, *, lsub: bool = False) -> ListData:
     cursor.expect(b" ")
     separator = None if cursor.match(NIL) is not None else parse_quoted(cursor).decode("ascii", "replace")
     cursor.expect(b" ")
-    mailbox = decode_mailbox(parse_astring(cursor))
-    childinfo = None
+    mailbox = read_mailbox(cursor, parse_astring(cursor))
+    childinfo = old_name = None
     if cursor.skip(b" ("):  # mbox-list-extended, RFC 5258 §6
         while not cursor.skip(b")"):
             name = parse_astring(cursor).upper()
@@ -150,8 +150,10 @@ def _parse_list(cursor: Cursor, *, lsub: bool = False) -> ListData:
                 childinfo = tuple(
                     each.decode("ascii", "replace") for each in value if isinstance(each, bytes)
                 )
+            if name == b"OLDNAME" and isinstance(value, tuple) and value and isinstance(value[0], bytes):
+                old_name = read_mailbox(cursor, value[0])
             cursor.skip(b" ")
-    return ListData(tuple(attributes), separator, mailbox, childinfo, lsub)
+    return ListData(tuple(attributes), separator, mailbox, childinfo, lsub, old_name)
 
 
 def _parse_lsub(cursor: Cursor) -> ListData:
@@ -160,7 +162,7 @@ def _parse_lsub(cursor: Cursor) -> ListData:
 
 def _parse_status(cursor: Cursor) -> StatusData:
     cursor.expect(b" ")
-    mailbox = decode_mailbox(parse_astring(cursor))
+    mailbox = read_mailbox(cursor, parse_astring(cursor))
     cursor.expect(b" (")
     values: list[tuple[StatusItem, int | str | None]] = []
     while not cursor.skip(b")"):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from postroom.wire.cursor import Cursor
 from postroom.wire.imap.spec import CommandSpec, State
-from postroom.wire.imap.values.mailbox import encode_mailbox, parse_mailbox
+from postroom.wire.imap.values.mailbox import parse_mailbox
 from postroom.wire.imap.writer import CommandText
 
 C = TypeVar("C")
@@ -60,4 +60,4 @@ def one_mailbox(name: bytes, states: State, command: Callable[[str], Any]) -> Co
 def write_mailbox(text: CommandText, mailbox: str) -> None:
     """A space and a mailbox name."""
     text.text(b" ")
-    text.astring(encode_mailbox(mailbox))
+    text.astring(text.name(mailbox))

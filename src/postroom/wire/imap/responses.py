@@ -231,7 +231,8 @@ class IdData:
 class ListData:
     """LIST and, with ``lsub``, LSUB: attributes such as ``\\HasChildren`` in order; ``separator`` None for NIL.
 
-    ``childinfo`` is CHILDINFO's list, None when absent (RFC 5258 §3.5).
+    ``childinfo`` is CHILDINFO's list, None when absent (RFC 5258 §3.5); ``old_name`` what the mailbox was called
+    (RFC 9051 §6.3.9.7).
     """
 
     attributes: tuple[str, ...]
@@ -239,6 +240,7 @@ class ListData:
     mailbox: str
     childinfo: tuple[str, ...] | None = None
     lsub: bool = False
+    old_name: str | None = None
 
 
 @dataclass(slots=True, frozen=True)

@@ -13,6 +13,7 @@ It must not know users, mailboxes, clocks or sockets.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Final
 
@@ -34,7 +35,7 @@ from postroom.wire.imap.commands import (
     Unselect,
 )
 from postroom.wire.imap.connection import decode_base64
-from postroom.wire.imap.data import write_response
+from postroom.wire.imap.data import write_response, write_utf8_response
 from postroom.wire.imap.dispatch import Found, Refusal, look_up, parse_command, tag_of
 from postroom.wire.imap.events import (
     AppendAbort,
@@ -120,6 +121,7 @@ class ImapServer:
     __slots__ = (
         "_append_index",
         "_append_mailbox",
+        "_append_utf8",
         "_begun",
         "_closing",
         "_command",
@@ -143,6 +145,7 @@ class ImapServer:
         "starttls",
         "state",
         "tls",
+        "utf8",
     )
 
     def __init__(
@@ -168,6 +171,8 @@ class ImapServer:
         self.mechanisms = mechanisms
         self.append_limit = append_limit
         self.compressed = False
+        self.utf8 = False
+        """Whether strings and names are UTF-8 both ways (RFC 6855 §3, RFC 9051 §6.3.1)."""
         self.login_time = login_time
         self.idle_time = idle_time
         self.most_errors_before_login = errors_before_login
@@ -182,6 +187,7 @@ class ImapServer:
         self._spec: CommandSpec | None = None
         self._append_mailbox = ""
         self._append_index = 0
+        self._append_utf8 = False
         self._errors = 0
         self._begun = False
         self._closing = False
@@ -346,7 +352,9 @@ class ImapServer:
         found = self._look_up(octets)
         if found is None:
             return None
-        command = parse_command(octets, found, before_login=self.state is State.NOT_AUTHENTICATED)
+        command = parse_command(
+            octets, found, before_login=self.state is State.NOT_AUTHENTICATED, utf8=self.utf8
+        )
         if isinstance(command, Refusal):
             self._refuse(command)
             return None
@@ -418,7 +426,7 @@ class ImapServer:
     # --- APPEND ---------------------------------------------------------------------------------------------------
 
     def _append_first(self, tag: bytes, octets: bytes, at: int) -> Event | None:
-        cursor = Cursor(octets, at)
+        cursor = Cursor(octets, at, utf8=self.utf8)
         try:
             mailbox = parse_append_mailbox(cursor)
             message = parse_append_message(cursor)
@@ -433,6 +441,7 @@ class ImapServer:
 
     def _append_begin(self, message: AppendMessage) -> AppendBegin:
         self._phase = _Phase.APPEND_DECISION
+        self._append_utf8 = message.utf8
         return AppendBegin(self._tag, self._append_mailbox, self._append_index, message)
 
     def accept_append(self) -> None:
@@ -444,6 +453,8 @@ class ImapServer:
         self._phase = _Phase.APPEND_STREAM
 
     def _append_frame(self, frame: Frame) -> Event | None:
+        if self._append_utf8 and isinstance(frame, Announced | Complete):
+            frame = self._behind_utf8(frame)
         match frame:
             case Chunk(data):
                 return AppendChunk(data)
@@ -466,6 +477,12 @@ class ImapServer:
             case Poisoned():
                 return AppendAbort(self._append_broken("Command line too long or malformed"))
 
+    def _behind_utf8(self, frame: Announced | Complete) -> Frame:
+        """The frame behind a message that was sent as UTF8 (~{n}...): the parenthesis taken off (RFC 6855 §4)."""
+        self._append_utf8 = False
+        closed = frame.octets.startswith(b")")
+        return replace(frame, octets=frame.octets[1:] if closed else b"?" + frame.octets)
+
     def _append_broken(self, text: str) -> bytes:
         tag = self._tag
         self._end_command()
@@ -483,9 +500,9 @@ class ImapServer:
             self._bye(refusal.text)
             return
         if refusal.tag is not None:
-            self.output.write(write_response(Tagged(refusal.tag, refusal.kind, refusal.text, refusal.code)))
+            self.output.write(self._written(Tagged(refusal.tag, refusal.kind, refusal.text, refusal.code)))
         else:
-            self.output.write(write_response(Untagged(refusal.kind, refusal.text, refusal.code)))
+            self.output.write(self._written(Untagged(refusal.kind, refusal.text, refusal.code)))
         self._errors += 1
         before = self.state is State.NOT_AUTHENTICATED
         most = self.most_errors_before_login if before else self.most_errors
@@ -493,7 +510,7 @@ class ImapServer:
             self._bye("Too many errors")
 
     def _bye(self, text: str, code: Code | None = None) -> None:
-        self.output.write(write_response(Untagged(Kind.BYE, text, code)))
+        self.output.write(self._written(Untagged(Kind.BYE, text, code)))
         self.state = State.LOGOUT
         self._closing = True
 
@@ -521,14 +538,17 @@ class ImapServer:
                 # RFC 3501 §7.4.1: not without a command, nor while FETCH, STORE or SEARCH run.
                 raise LocalProtocolError("EXPUNGE and VANISHED must not be sent now")
             case Untagged(Kind.BYE):
-                self.output.write(write_response(response))
+                self.output.write(self._written(response))
                 self.state = State.LOGOUT
                 self._closing = not isinstance(self._command, Logout)
             case Untagged(Kind.PREAUTH):
-                self.output.write(write_response(response))
+                self.output.write(self._written(response))
                 self._log_in()
             case _:
-                self.output.write(write_response(response))
+                self.output.write(self._written(response))
+
+    def _written(self, response: Response) -> bytes:
+        return write_utf8_response(response) if self.utf8 else write_response(response)
 
     def write(self, octets: bytes) -> None:
         """Write untagged responses already in wire form, CRLF included (``fetch.flags_line``)."""
@@ -538,7 +558,7 @@ class ImapServer:
     def _send_continue(self, response: Continue) -> None:
         if self._phase is not _Phase.ANSWER or not isinstance(self._command, Authenticate | Idle):
             raise LocalProtocolError("no command waits for a continuation")
-        self.output.write(write_response(response))
+        self.output.write(self._written(response))
         self._phase = _Phase.IDLING if isinstance(self._command, Idle) else _Phase.CHALLENGED
 
     def _send_tagged(self, response: Tagged) -> None:
@@ -548,7 +568,7 @@ class ImapServer:
             raise LocalProtocolError("the client must move first")
         if self._phase in _APPENDING and response.kind is Kind.OK:
             raise LocalProtocolError("APPEND is not complete")
-        self.output.write(write_response(response))
+        self.output.write(self._written(response))
         phase, command = self._phase, self._command
         self._end_command()
         if phase is _Phase.APPEND_DECISION:
@@ -593,7 +613,7 @@ class ImapServer:
     def _log_out(self) -> None:
         """Everything is as before the login, but for TLS (RFC 8437 §3); the time for a login runs anew."""
         self.state = State.NOT_AUTHENTICATED
-        self.compressed = False
+        self.compressed = self.utf8 = False
         self._framing.max_line = MAX_LINE_BEFORE_LOGIN
         self._errors = 0
         self._deadline = None

@@ -41,6 +41,7 @@ EXTENSIONS: Final[tuple[Extension[CommandSpec], ...]] = (
     Extension("MOVE", "RFC 6851", move.ROWS),
     Extension("ESEARCH", "RFC 4731"),
     Extension("WITHIN", "RFC 5032"),
+    Extension("UTF8=ACCEPT", "RFC 6855"),
     Extension("CONDSTORE", "RFC 7162"),
     Extension("QRESYNC", "RFC 7162"),
     Extension("LIST-EXTENDED", "RFC 5258", list_extended.ROWS),
@@ -91,7 +92,7 @@ def capabilities(
     COMPRESS is not offered twice (RFC 4978 §3). AUTH=, STARTTLS and LOGINDISABLED (RFC 3501 §6.2.3) appear before
     authentication only.
     """
-    names = ["IMAP4rev1"]
+    names = ["IMAP4rev1", "IMAP4rev2"]
     for extension in EXTENSIONS:
         if not (logged_in or extension.early) or (compressed and extension.name == compress.NAME):
             continue

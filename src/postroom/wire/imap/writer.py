@@ -6,18 +6,25 @@ fragment. A synchronising literal is a point where the writer must wait for the 
 
 from __future__ import annotations
 
-from postroom.wire.imap.values.atoms import ASTRING, can_quote, write_quoted
+from postroom.wire.imap.values.atoms import ASTRING, can_quote, can_quote_utf8, write_quoted
+from postroom.wire.imap.values.mailbox import encode_mailbox, encode_utf8_mailbox
 
 
 class CommandText:
     """The fragments of one command."""
 
-    __slots__ = ("_pieces", "fragments", "non_synchronising")
+    __slots__ = ("_pieces", "fragments", "non_synchronising", "utf8")
 
-    def __init__(self, *, non_synchronising: bool = False) -> None:
+    def __init__(self, *, non_synchronising: bool = False, utf8: bool = False) -> None:
+        """``utf8``: names and quoted strings are UTF-8 (RFC 6855 §3)."""
         self.non_synchronising = non_synchronising
+        self.utf8 = utf8
         self.fragments: list[bytes] = []
         self._pieces: list[bytes] = []
+
+    def name(self, mailbox: str) -> bytes:
+        """A mailbox name in the encoding that the connection has agreed on, for ``astring``."""
+        return encode_utf8_mailbox(mailbox) if self.utf8 else encode_mailbox(mailbox)
 
     def text(self, octets: bytes) -> None:
         """Octets as they are."""
@@ -35,7 +42,7 @@ class CommandText:
 
     def string(self, octets: bytes) -> None:
         """string: quoted when it can be."""
-        if can_quote(octets):
+        if can_quote(octets) or (self.utf8 and can_quote_utf8(octets)):
             self._pieces.append(write_quoted(octets))
         else:
             self.literal(octets)

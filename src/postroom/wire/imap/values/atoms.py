@@ -25,6 +25,7 @@ QUOTED_PLAIN: Final = re.compile(rb'[^"\\\x00\r\n]*')
 LITERAL: Final = re.compile(rb"\{([0-9]{1,20})\+?\}\r\n")
 NIL: Final = re.compile(rb"[Nn][Ii][Ll](?![^\x00-\x20\x7f-\xff(){%*\"\\\]])")
 _QUOTABLE: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*")
+_NOT_QUOTABLE: Final = b"\0\r\n"
 _NEEDS_ESCAPE: Final = re.compile(rb'["\\]')
 
 MAX_NUMBER: Final = 0xFFFFFFFF
@@ -72,6 +73,8 @@ def parse_quoted(cursor: Cursor) -> bytes:
 def _parse_quoted(cursor: Cursor) -> bytes:
     cursor.pos += 1
     plain = cursor.need(QUOTED_PLAIN, "quoted string")
+    if cursor.utf8 and not plain.isascii():
+        _text(cursor, plain)  # RFC 6855 §3: what is not UTF-8 is refused
     if cursor.skip(b'"'):
         return plain
     pieces = [plain]
@@ -82,6 +85,8 @@ def _parse_quoted(cursor: Cursor) -> bytes:
         cursor.pos += 1
         pieces.append(b'"' if escaped == 0x22 else b"\\")
         pieces.append(cursor.need(QUOTED_PLAIN, "quoted string"))
+        if cursor.utf8:
+            _text(cursor, pieces[-1])
     if not cursor.skip(b'"'):
         cursor.fail("unterminated quoted string")
     return b"".join(pieces)
@@ -134,6 +139,11 @@ def can_quote(octets: bytes) -> bool:
     return len(octets) <= _LONGEST_QUOTED and _QUOTABLE.fullmatch(octets) is not None
 
 
+def can_quote_utf8(octets: bytes) -> bool:
+    """The same where quoted strings are UTF-8 (RFC 6855 §3); ``octets`` are."""
+    return len(octets) <= _LONGEST_QUOTED and octets.translate(None, _NOT_QUOTABLE) == octets
+
+
 def write_quoted(octets: bytes) -> bytes:
     """A quoted string; the caller has checked ``can_quote``."""
     if _NEEDS_ESCAPE.search(octets):
@@ -149,6 +159,11 @@ def write_literal(octets: bytes) -> bytes:
 def write_string(octets: bytes) -> bytes:
     """Quoted when it can be, else a literal."""
     return write_quoted(octets) if can_quote(octets) else write_literal(octets)
+
+
+def write_utf8_string(octets: bytes) -> bytes:
+    """UTF-8 as a quoted string for those who take it (RFC 6855 §3), else a literal."""
+    return write_quoted(octets) if can_quote_utf8(octets) else write_literal(octets)
 
 
 def write_nstring(octets: bytes | None) -> bytes:

@@ -1,4 +1,5 @@
-"""Mailbox names: modified UTF-7 to str and back, strictly (RFC 3501 §5.1.3), and INBOX in any case.
+"""Mailbox names: modified UTF-7 to str and back, strictly (RFC 3501 §5.1.3), or UTF-8 once it is enabled (RFC 6855 §3),
+and INBOX in any case.
 
 Invariants: a name has exactly one encoding here. Printable ASCII in base64, needless shifts, wrong padding bits, unpaired
 surrogates, 8-bit octets and control characters are refused (threats D15), so two spellings never name one mailbox.
@@ -20,6 +21,8 @@ _PLAIN: Final = re.compile(rb"[\x20-\x25\x27-\x7e]*")
 _DIRECT: Final = re.compile(r"[\x20-\x25\x27-\x7e]+")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+_NOT_IN_UTF8: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def decode_mailbox(octets: bytes) -> str:
@@ -104,14 +107,40 @@ def encode_mailbox(name: str) -> bytes:
     return b"".join(pieces)
 
 
+def decode_utf8_mailbox(octets: bytes) -> str:
+    """A mailbox name from UTF-8 (RFC 6855 §3, RFC 9051 §5.1); raises ParseError for control characters and line separators."""
+    try:
+        name = octets.decode()
+    except UnicodeDecodeError:
+        raise ParseError("mailbox name is not UTF-8") from None
+    if _NOT_IN_UTF8.search(name):
+        raise ParseError("control character in mailbox name")
+    return INBOX if name.upper() == INBOX else name
+
+
+def encode_utf8_mailbox(name: str) -> bytes:
+    """The counterpart."""
+    if _CONTROL.search(name):
+        raise ParseError("control character in mailbox name")
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise ParseError("mailbox name cannot be encoded") from None
+
+
+def read_mailbox(cursor: Cursor, octets: bytes) -> str:
+    """A mailbox name in the encoding that the connection has agreed on."""
+    return decode_utf8_mailbox(octets) if cursor.utf8 else decode_mailbox(octets)
+
+
 def parse_mailbox(cursor: Cursor) -> str:
-    """mailbox (RFC 3501 §9): an astring holding modified UTF-7; INBOX comes back in capitals."""
+    """mailbox (RFC 3501 §9): an astring holding modified UTF-7, or UTF-8 once it is enabled; INBOX comes back in capitals."""
     start = cursor.pos
     octets = parse_astring(cursor)
     if not octets:
         cursor.fail("empty mailbox name")
     try:
-        return decode_mailbox(octets)
+        return read_mailbox(cursor, octets)
     except ParseError as error:
         raise ParseError(str(error), start) from None
 
@@ -121,9 +150,9 @@ def parse_list_mailbox(cursor: Cursor) -> str:
     octets = (
         parse_string(cursor) if cursor.peek() in {0x22, 0x7B} else cursor.need(LIST_CHARS, "mailbox pattern")
     )
-    return decode_mailbox(octets)
+    return read_mailbox(cursor, octets)
 
 
 def parse_reference(cursor: Cursor) -> str:
     """The reference name of LIST: like mailbox, and may be empty."""
-    return decode_mailbox(parse_astring(cursor))
+    return read_mailbox(cursor, parse_astring(cursor))
