@@ -68,7 +68,8 @@ def _sections() -> Iterator[str]:
         ("capability", "source"), ((name, _POP3_SOURCES[name]) for name in extensions()["pop3"])
     )
     yield from _commands(spec.name.decode() for spec in pop3.COMMANDS)
-    yield "\n## IMAP4rev1 and IMAP4rev2\n\nRFC 3501, RFC 9051 once enabled. CAPABILITY announces, beside STARTTLS, LOGINDISABLED and AUTH=:\n\n"
+    yield "\n## IMAP4rev1 and IMAP4rev2\n\nRFC 3501, RFC 9051 once enabled. CAPABILITY announces, beside STARTTLS, "
+    yield "LOGINDISABLED and AUTH=:\n\n"
     yield from _table(("extension", "source"), ((each.name, each.source) for each in imap.EXTENSIONS))
     yield from _commands(imap_name.decode() for imap_name in imap.COMMANDS)
     yield "\n## SASL\n\n"
