@@ -225,6 +225,11 @@ recipient_delimiter = "ab"
             "goes without channel_binding",
         ),
         (
+            "[[collect]]\nname='a'\naccount='a'\nhost='h.test'\nuser='u'\npassword_file='p'\ndigest=true\ntls='none'",
+            "collect[0].digest",
+            "needs TLS, or password_in_clear",
+        ),
+        (
             "[[collect]]\nname='a'\naccount='a'\nhost='h.test'\nuser='u'\npassword_file='p'\noauth_token_url='https://a.test/'\nchannel_binding=true",
             "collect[0].oauth_token_url",
             "goes without channel_binding",

@@ -25,7 +25,8 @@ from postroom.app.executors import BoundedExecutor
 from postroom.app.outgoing import Outgoing, smarthost_of
 from postroom.app.pop3 import rules_of, timestamps_of
 from postroom.app.provision import Provisioner
-from postroom.config.settings import Auth, Listener, ListenerProtocol, Settings, TlsMode
+from postroom.config.passwords import Auth
+from postroom.config.settings import Listener, ListenerProtocol, Settings, TlsMode
 from postroom.model.ids import AccountId
 from postroom.net.driver import Connection, DriverSettings, SessionMaker
 from postroom.net.limits import ConnectionCounter, ConnectionLimits

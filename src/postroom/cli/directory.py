@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from postroom.cli.target import current
-from postroom.config.settings import Auth, Settings
+from postroom.config.passwords import Auth
+from postroom.config.settings import Settings
 from postroom.store.directory import Directory, PasswordScheme
 
 

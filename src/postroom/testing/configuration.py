@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from postroom.config.passwords import Auth
 from postroom.config.settings import (
-    Auth,
     Limits,
     Listener,
     ListenerProtocol,
