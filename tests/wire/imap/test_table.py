@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from postroom.wire.imap import commands, responses
-from postroom.wire.imap.data import _WRITERS
+from postroom.wire.imap.data import UTF8_WRITERS, WRITERS
 from postroom.wire.imap.fetch import FetchLine, section_label
 from postroom.wire.imap.spec import ANY, State
 from postroom.wire.imap.table import COMMANDS, EXTENSIONS, ROWS, spec_of
@@ -22,7 +22,7 @@ def test_every_command_has_a_row_and_every_name_is_unique() -> None:
 
 
 def test_every_response_can_be_written() -> None:
-    assert set(_WRITERS) == set(get_args(responses.Response))
+    assert set(WRITERS) == set(UTF8_WRITERS) == set(get_args(responses.Response))
 
 
 def test_only_fetch_store_and_search_by_number_withhold_expunge_while_selected() -> None:

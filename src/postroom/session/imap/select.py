@@ -16,26 +16,18 @@ from postroom.model.uidset import UidSet
 from postroom.session.imap.names import canonical
 from postroom.session.imap.objectid import mailbox_id
 from postroom.session.imap.resync import resync
-from postroom.session.imap.sync import SYSTEM_FLAGS
 from postroom.session.imap.view import View
 from postroom.wire.imap.commands import Examine, Resync, Select, UidExpunge
+from postroom.wire.imap.data import write_utf8_response
 from postroom.wire.imap.events import Request
 from postroom.wire.imap.responses import (
-    Exists,
-    FlagsData,
     HighestModseq,
     Kind,
     ListData,
-    MailboxIdCode,
-    PermanentFlags,
-    RecentCount,
-    UidNext,
-    UidValidity,
-    Unseen,
     Untagged,
     Word,
 )
-from postroom.wire.imap.values.flags import ReportedFlags
+from postroom.wire.imap.selected import recent_lines, selected_lines
 
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
@@ -117,25 +109,24 @@ async def _recent(session: ImapSession, mailbox: Mailbox, *, read_only: bool) ->
 
 
 def _announce(session: ImapSession, view: View, mailbox: Mailbox) -> None:
-    send = session.send
-    send(FlagsData(ReportedFlags(SYSTEM_FLAGS, mailbox.keywords)))
-    send(Exists(view.count))
     if session.rev2:
         use = () if mailbox.special_use is None else (str(mailbox.special_use),)
-        send(ListData(use, SEPARATOR, mailbox.name))
+        before = write_utf8_response(ListData(use, SEPARATOR, mailbox.name))
     else:
-        send(RecentCount(view.recent_count()))
         unseen = _first_unseen(session, view, mailbox) if mailbox.unseen else 0
-        if unseen:
-            send(Untagged(Kind.OK, "First unseen", Unseen(unseen)))
-    permanent = (
-        ReportedFlags() if view.read_only else ReportedFlags(SYSTEM_FLAGS, mailbox.keywords, star=True)
+        before = recent_lines(view.recent_count(), unseen)
+    session.engine.write(
+        selected_lines(
+            mailbox.keywords,
+            read_only=view.read_only,
+            exists=view.count,
+            before=before,
+            mailbox_id=mailbox_id(view.account, mailbox.id),
+            uid_validity=mailbox.uid_validity,
+            uid_next=mailbox.uid_next,
+            highest_modseq=mailbox.highest_modseq,
+        )
     )
-    send(Untagged(Kind.OK, "Flags permitted", PermanentFlags(permanent)))
-    send(Untagged(Kind.OK, "Identity", MailboxIdCode(mailbox_id(view.account, mailbox.id))))
-    send(Untagged(Kind.OK, "UIDs valid", UidValidity(mailbox.uid_validity)))
-    send(Untagged(Kind.OK, "Predicted next UID", UidNext(mailbox.uid_next)))
-    send(Untagged(Kind.OK, "Highest", HighestModseq(mailbox.highest_modseq)))
 
 
 def _first_unseen(session: ImapSession, view: View, mailbox: Mailbox) -> int:

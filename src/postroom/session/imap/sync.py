@@ -27,14 +27,13 @@ from postroom.wire.imap.responses import (
     Untagged,
     VanishedData,
 )
+from postroom.wire.imap.selected import SYSTEM_FLAGS
 from postroom.wire.imap.values.flags import ReportedFlags
 
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
     from postroom.session.imap.view import View
 
-SYSTEM_FLAGS: Final = 31
-"""All five settable system flags."""
 _LINES: Final = 2_000
 """Short responses written between two looks at how much waits."""
 

@@ -57,13 +57,12 @@ def _utf8(name: str) -> bytes:
 
 def write_response(response: Response) -> bytes:
     """Any response, its CRLF included."""
-    return _WRITERS[type(response)](response)
+    return WRITERS[type(response)](response)
 
 
 def write_utf8_response(response: Response) -> bytes:
     """The same for a client that takes names in UTF-8 (RFC 6855 §3)."""
-    kind = type(response)
-    return (_UTF8_WRITERS.get(kind) or _WRITERS[kind])(response)
+    return UTF8_WRITERS[type(response)](response)
 
 
 def _write_tagged(response: Tagged) -> bytes:
@@ -129,7 +128,7 @@ def _write_search(data: SearchData) -> bytes:
     return line + b"\r\n"
 
 
-_WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
+WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     Tagged: _write_tagged,
     Untagged: _write_untagged,
     Continue: _write_continue,
@@ -148,8 +147,8 @@ _WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     VanishedData: lambda data: b"* " + write_vanished(data) + b"\r\n",
 }
 
-_UTF8_WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
+UTF8_WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
+    **WRITERS,
     ListData: lambda data: write_list(data, _utf8),
     StatusData: lambda data: _write_status_data(data, _utf8),
 }
-"""Those that hold names."""

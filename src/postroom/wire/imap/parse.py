@@ -145,13 +145,15 @@ def _parse_list(cursor: Cursor, *, lsub: bool = False) -> ListData:
         while not cursor.skip(b")"):
             name = parse_astring(cursor).upper()
             cursor.expect(b" ")
-            value = parse_nested(cursor)
-            if name == b"CHILDINFO" and isinstance(value, tuple):
-                childinfo = tuple(
-                    each.decode("ascii", "replace") for each in value if isinstance(each, bytes)
-                )
-            if name == b"OLDNAME" and isinstance(value, tuple) and value and isinstance(value[0], bytes):
-                old_name = read_mailbox(cursor, value[0])
+            if name == b"OLDNAME" and cursor.skip(b"("):
+                old_name = read_mailbox(cursor, parse_astring(cursor))
+                cursor.expect(b")")
+            else:
+                value = parse_nested(cursor)
+                if name == b"CHILDINFO" and isinstance(value, tuple):
+                    childinfo = tuple(
+                        each.decode("ascii", "replace") for each in value if isinstance(each, bytes)
+                    )
             cursor.skip(b" ")
     return ListData(tuple(attributes), separator, mailbox, childinfo, lsub, old_name)
 

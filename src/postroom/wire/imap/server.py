@@ -35,7 +35,7 @@ from postroom.wire.imap.commands import (
     Unselect,
 )
 from postroom.wire.imap.connection import decode_base64
-from postroom.wire.imap.data import write_response, write_utf8_response
+from postroom.wire.imap.data import UTF8_WRITERS, WRITERS, write_response
 from postroom.wire.imap.dispatch import Found, Refusal, look_up, parse_command, tag_of
 from postroom.wire.imap.events import (
     AppendAbort,
@@ -133,6 +133,7 @@ class ImapServer:
         "_spec",
         "_tag",
         "_touched",
+        "_writers",
         "append_limit",
         "cleartext_auth",
         "compressed",
@@ -145,7 +146,6 @@ class ImapServer:
         "starttls",
         "state",
         "tls",
-        "utf8",
     )
 
     def __init__(
@@ -171,8 +171,7 @@ class ImapServer:
         self.mechanisms = mechanisms
         self.append_limit = append_limit
         self.compressed = False
-        self.utf8 = False
-        """Whether strings and names are UTF-8 both ways (RFC 6855 §3, RFC 9051 §6.3.1)."""
+        self._writers = WRITERS
         self.login_time = login_time
         self.idle_time = idle_time
         self.most_errors_before_login = errors_before_login
@@ -209,6 +208,15 @@ class ImapServer:
         if self._phase in _NO_REPLY:
             return None
         return self._tag
+
+    @property
+    def utf8(self) -> bool:
+        """Whether strings and names are UTF-8 both ways (RFC 6855 §3, RFC 9051 §6.3.1)."""
+        return self._writers is UTF8_WRITERS
+
+    @utf8.setter
+    def utf8(self, enabled: bool) -> None:
+        self._writers = UTF8_WRITERS if enabled else WRITERS
 
     def capabilities(self) -> tuple[str, ...]:
         """The CAPABILITY list for the present state, from the table."""
@@ -500,9 +508,9 @@ class ImapServer:
             self._bye(refusal.text)
             return
         if refusal.tag is not None:
-            self.output.write(self._written(Tagged(refusal.tag, refusal.kind, refusal.text, refusal.code)))
+            self.output.write(write_response(Tagged(refusal.tag, refusal.kind, refusal.text, refusal.code)))
         else:
-            self.output.write(self._written(Untagged(refusal.kind, refusal.text, refusal.code)))
+            self.output.write(write_response(Untagged(refusal.kind, refusal.text, refusal.code)))
         self._errors += 1
         before = self.state is State.NOT_AUTHENTICATED
         most = self.most_errors_before_login if before else self.most_errors
@@ -510,7 +518,7 @@ class ImapServer:
             self._bye("Too many errors")
 
     def _bye(self, text: str, code: Code | None = None) -> None:
-        self.output.write(self._written(Untagged(Kind.BYE, text, code)))
+        self.output.write(write_response(Untagged(Kind.BYE, text, code)))
         self.state = State.LOGOUT
         self._closing = True
 
@@ -538,17 +546,14 @@ class ImapServer:
                 # RFC 3501 §7.4.1: not without a command, nor while FETCH, STORE or SEARCH run.
                 raise LocalProtocolError("EXPUNGE and VANISHED must not be sent now")
             case Untagged(Kind.BYE):
-                self.output.write(self._written(response))
+                self.output.write(self._writers[type(response)](response))
                 self.state = State.LOGOUT
                 self._closing = not isinstance(self._command, Logout)
             case Untagged(Kind.PREAUTH):
-                self.output.write(self._written(response))
+                self.output.write(self._writers[type(response)](response))
                 self._log_in()
             case _:
-                self.output.write(self._written(response))
-
-    def _written(self, response: Response) -> bytes:
-        return write_utf8_response(response) if self.utf8 else write_response(response)
+                self.output.write(self._writers[type(response)](response))
 
     def write(self, octets: bytes) -> None:
         """Write untagged responses already in wire form, CRLF included (``fetch.flags_line``)."""
@@ -558,7 +563,7 @@ class ImapServer:
     def _send_continue(self, response: Continue) -> None:
         if self._phase is not _Phase.ANSWER or not isinstance(self._command, Authenticate | Idle):
             raise LocalProtocolError("no command waits for a continuation")
-        self.output.write(self._written(response))
+        self.output.write(self._writers[type(response)](response))
         self._phase = _Phase.IDLING if isinstance(self._command, Idle) else _Phase.CHALLENGED
 
     def _send_tagged(self, response: Tagged) -> None:
@@ -568,7 +573,7 @@ class ImapServer:
             raise LocalProtocolError("the client must move first")
         if self._phase in _APPENDING and response.kind is Kind.OK:
             raise LocalProtocolError("APPEND is not complete")
-        self.output.write(self._written(response))
+        self.output.write(self._writers[type(response)](response))
         phase, command = self._phase, self._command
         self._end_command()
         if phase is _Phase.APPEND_DECISION:
