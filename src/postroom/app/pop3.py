@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import OrderedDict
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,8 @@ from postroom.wire.pop3.apop import fresh_timestamp
 
 _log = structlog.get_logger("postroom.pop3")
 
+_REMEMBERED: Final = 4_096
+_SHORT: Final = 256
 _MEASURE_VERSION: Final = 1
 """Rises when mime.downgrade gives other sizes."""
 
@@ -75,13 +78,33 @@ def rules_of(settings: Settings) -> Rules:
 
 
 class MeasureFiles:
-    """Implements ``session.pop3.surrogates.Measures``: what was found out about maildrops, a file for each account."""
+    """Implements ``session.pop3.surrogates.Measures``: what was found out about maildrops, a file for each account.
+
+    The short ones read last are remembered: what another worker has added meanwhile is found out again, never missed.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._lately: OrderedDict[AccountId, tuple[UidValidity, Measure]] = OrderedDict()
 
     def load(self, account: AccountId, uid_validity: UidValidity) -> Measure:
         """What was saved for this UIDVALIDITY, or an empty one."""
+        validity, measure = self._lately.get(account, (None, None))
+        if measure is None or validity != uid_validity:
+            measure = self._read(account, uid_validity)
+        self._remember(account, uid_validity, measure)
+        return measure
+
+    def _remember(self, account: AccountId, uid_validity: UidValidity, measure: Measure) -> None:
+        if len(measure.sizes) > _SHORT:
+            self._lately.pop(account, None)
+            return
+        self._lately[account] = uid_validity, measure
+        self._lately.move_to_end(account)
+        if len(self._lately) > _REMEMBERED:
+            self._lately.popitem(last=False)
+
+    def _read(self, account: AccountId, uid_validity: UidValidity) -> Measure:
         try:
             kept = msgspec.msgpack.decode(self._file(account).read_bytes(), type=_Kept)
         except (OSError, msgspec.MsgspecError):
@@ -92,6 +115,7 @@ class MeasureFiles:
 
     def save(self, account: AccountId, uid_validity: UidValidity, measure: Measure) -> None:
         """Keep it; never raises."""
+        self._remember(account, uid_validity, measure)
         kept = _Kept(_MEASURE_VERSION, uid_validity, measure.below, measure.sizes)
         file = self._file(account)
         fresh = file.with_suffix(".new")

@@ -105,6 +105,7 @@ class Authenticator:
         self._key = secrets.token_bytes(32)
         self._lately = Lately(cache_seconds)
         self._turns = Turns(executor)
+        self._offered: dict[tuple[bool, bool, bool], tuple[str, ...]] = {}
 
     def offered(self, transport: Transport) -> bool:
         """Whether a client may authenticate at all on this connection as it is now (TLS, or allowed in clear)."""
@@ -114,14 +115,23 @@ class Authenticator:
         """Names of the SASL mechanisms to announce now, best first; empty when nothing may be offered in clear."""
         if not self.offered(transport):
             return ()
-        can_bind = bool(self._bindings(transport))
-        return tuple(
-            spec.name
-            for spec in MECHANISMS
-            if (can_bind or not spec.binds)
-            and spec.name not in self._without
-            and self._can_check(spec, transport)
+        tls = transport.tls
+        # All that makes a difference: worked out once for each kind of connection, not twice for each of them.
+        kind = (
+            tls is not None,
+            bool(self._bindings(transport)),
+            tls is not None and tls.certificate is not None,
         )
+        found = self._offered.get(kind)
+        if found is None:
+            found = self._offered[kind] = tuple(
+                spec.name
+                for spec in MECHANISMS
+                if (kind[1] or not spec.binds)
+                and spec.name not in self._without
+                and self._can_check(spec, transport)
+            )
+        return found
 
     def _bindings(self, transport: Transport) -> Mapping[str, bytes]:
         """Channel-binding data of the connection; none where binding is turned off."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from postroom.model.errors import InvalidName
@@ -108,6 +109,12 @@ def find_domain(text: str) -> str | None:
 
 def find_address(text: str) -> str | None:
     """``canonical_address`` for lookups: None for what cannot be an address here."""
+    return _find_short(text) if len(text) <= _MORE_THAN_ANY else None
+
+
+@lru_cache(maxsize=4096)
+def _find_short(text: str) -> str | None:
+    """The same few thousand names are asked for again and again."""
     try:
         return canonical_address(text)
     except InvalidName:
