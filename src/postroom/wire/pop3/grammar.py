@@ -5,6 +5,7 @@ The formal syntax is RFC 2449 §9 where RFC 1939 has prose only.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from binascii import Error as Base64Error
 from binascii import a2b_base64
@@ -19,6 +20,7 @@ MAX_RESPONSE_LINE: Final = 512
 MAX_AUTH_LINE: Final = 12_288
 """Octets of an AUTH command or a response within the exchange, CRLF included."""
 MAX_NUMBER_DIGITS: Final = 10
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def parse_number(text: bytes) -> int:
@@ -36,7 +38,7 @@ def parse_text(text: bytes) -> str:
         decoded = text.decode()
     except UnicodeDecodeError as error:
         raise ParseError("not UTF-8") from error
-    if not decoded or any(c < " " or c == "\x7f" for c in decoded):
+    if not decoded or _CONTROL.search(decoded):
         raise ParseError("empty, or a control character")
     return decoded
 

@@ -203,6 +203,8 @@ class Pop3Server:
     # --- input
 
     def _take_line(self) -> bytes | None:
+        if not self._buffer:
+            return None
         limit = self._limits.line
         if self._responding or self._buffer.peek(5).upper() == b"AUTH ":
             limit = max(limit, self._limits.auth_line)
