@@ -217,6 +217,8 @@ plain_commands: st.SearchStrategy[c.Command] = st.one_of(
         st.lists(st.sampled_from([*SpecialUse, "\\Odd"]), max_size=3, unique=True).map(tuple),
     ),
     st.builds(c.Delete, mailbox),
+    st.builds(c.GetQuota, text),
+    st.builds(c.GetQuotaRoot, mailbox),
     st.builds(c.Rename, mailbox, mailbox),
     st.builds(c.Subscribe, mailbox),
     st.builds(c.Unsubscribe, mailbox),
@@ -317,6 +319,10 @@ responses: st.SearchStrategy[r.Response] = st.one_of(
         st.none() | number,
         st.none() | nz_number63,
     ),
+    st.builds(
+        r.QuotaData, text, st.lists(st.tuples(word, number63, number63), min_size=1, max_size=3).map(tuple)
+    ),
+    st.builds(r.QuotaRootData, mailbox, st.lists(text, max_size=2).map(tuple)),
     st.builds(r.FlagsData, reported),
     st.builds(r.Exists, number),
     st.builds(r.RecentCount, number),

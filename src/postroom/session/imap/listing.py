@@ -11,6 +11,7 @@ from postroom.model.errors import NoSuchMailbox
 from postroom.model.mailbox import INBOX, SEPARATOR, Mailbox
 from postroom.session.imap.names import Pattern, canonical
 from postroom.session.imap.objectid import mailbox_id
+from postroom.session.imap.quota import deleted_storage
 from postroom.store.mailbox_names import superior_names
 from postroom.wire.imap.commands import List, ListReturn, ListSelect, Lsub, Status, StatusItem
 from postroom.wire.imap.events import Request
@@ -92,7 +93,7 @@ async def list_mailboxes(session: ImapSession, request: Request) -> None:
             continue
         session.send(ListData(_attributes(found, command), SEPARATOR, found.name, childinfo))
         if command.status and found.mailbox is not None and found.mailbox.selectable:
-            session.send(_status(session, found.mailbox, command.status))
+            session.send(await _status(session, found.mailbox, command.status))
         if session.engine.output_size > _FLUSH_AT:
             await session.relieve()
     await session.finish(request, "LIST completed")
@@ -154,12 +155,18 @@ async def status(session: ImapSession, request: Request) -> None:
         raise NoSuchMailbox("Mailbox cannot be selected")
     if StatusItem.HIGHESTMODSEQ in command.items:
         session.sync.enable_condstore()
-    session.send(_status(session, mailbox, command.items))
+    session.send(await _status(session, mailbox, command.items))
     await session.finish(request, "STATUS completed")
 
 
-def _status(session: ImapSession, mailbox: Mailbox, items: tuple[StatusItem, ...]) -> StatusData:
-    return StatusData(mailbox.name, tuple((item, _value(session, mailbox, item)) for item in items))
+async def _status(session: ImapSession, mailbox: Mailbox, items: tuple[StatusItem, ...]) -> StatusData:
+    values: list[tuple[StatusItem, int | str | None]] = []
+    for item in items:
+        if item is StatusItem.DELETED_STORAGE:
+            values.append((item, await deleted_storage(session, mailbox)))
+        else:
+            values.append((item, _value(session, mailbox, item)))
+    return StatusData(mailbox.name, tuple(values))
 
 
 def _value(session: ImapSession, mailbox: Mailbox, item: StatusItem) -> int | str | None:
@@ -184,6 +191,8 @@ def _value(session: ImapSession, mailbox: Mailbox, item: StatusItem) -> int | st
             return mailbox_id(session.account_id, mailbox.id)
         case StatusItem.DELETED:
             return mailbox.deleted
+        case StatusItem.DELETED_STORAGE:
+            raise AssertionError("asked of the store")
 
 
 def _recent(session: ImapSession, mailbox: Mailbox) -> int:

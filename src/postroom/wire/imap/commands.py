@@ -150,7 +150,7 @@ class Unsubscribe:
 
 class StatusItem(Enum):
     """Items of STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 7889 §3.3, RFC 8438 §2, RFC 8474 §4.3, for DELETED
-    RFC 9051 §6.3.11); value is the wire form."""
+    RFC 9051 §6.3.11 and RFC 9208 §4.1.4); value is the wire form."""
 
     MESSAGES = "MESSAGES"
     RECENT = "RECENT"
@@ -161,6 +161,7 @@ class StatusItem(Enum):
     APPENDLIMIT = "APPENDLIMIT"
     SIZE = "SIZE"
     DELETED = "DELETED"
+    DELETED_STORAGE = "DELETED-STORAGE"
     MAILBOXID = "MAILBOXID"
 
     __hash__ = object.__hash__
@@ -244,6 +245,20 @@ class Append:
 @dataclass(slots=True, frozen=True)
 class Namespace:
     """NAMESPACE (RFC 2342 §5)."""
+
+
+@dataclass(slots=True, frozen=True)
+class GetQuota:
+    """GETQUOTA (RFC 9208 §4.1.1)."""
+
+    root: str
+
+
+@dataclass(slots=True, frozen=True)
+class GetQuotaRoot:
+    """GETQUOTAROOT (RFC 9208 §4.1.2); the mailbox need not exist."""
+
+    mailbox: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -374,6 +389,8 @@ Command = (
     | Append
     | Namespace
     | Enable
+    | GetQuota
+    | GetQuotaRoot
     | Compress
     | Idle
     | Check

@@ -16,6 +16,7 @@ from postroom.wire.imap.ext.esearch import write_esearch
 from postroom.wire.imap.ext.id import write_id_data
 from postroom.wire.imap.ext.namespace import write_namespace
 from postroom.wire.imap.ext.qresync import write_vanished
+from postroom.wire.imap.ext.quota import write_quota, write_quota_root
 from postroom.wire.imap.responses import (
     CapabilityData,
     Continue,
@@ -27,6 +28,8 @@ from postroom.wire.imap.responses import (
     IdData,
     ListData,
     NamespaceData,
+    QuotaData,
+    QuotaRootData,
     RecentCount,
     Response,
     SearchData,
@@ -119,6 +122,10 @@ def _status_value(value: int | str | None) -> bytes:
     return b"%d" % value if isinstance(value, int) else b"(%b)" % value.encode("ascii")
 
 
+def _write_quota_root(data: QuotaRootData, name: Names = _utf7) -> bytes:
+    return b"* " + write_quota_root(data, name(data.mailbox)) + b"\r\n"
+
+
 def _write_search(data: SearchData) -> bytes:
     line = b"* SEARCH"
     if data.numbers:
@@ -140,6 +147,8 @@ WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     StatusData: _write_status_data,
     SearchData: _write_search,
     EsearchData: lambda data: b"* " + write_esearch(data) + b"\r\n",
+    QuotaData: lambda data: b"* " + write_quota(data) + b"\r\n",
+    QuotaRootData: _write_quota_root,
     FlagsData: lambda data: b"* FLAGS " + write_reported_flags(data.flags) + b"\r\n",
     Exists: lambda data: b"* %d EXISTS\r\n" % data.count,
     RecentCount: lambda data: b"* %d RECENT\r\n" % data.count,
@@ -151,4 +160,5 @@ UTF8_WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     **WRITERS,
     ListData: lambda data: write_list(data, _utf8),
     StatusData: lambda data: _write_status_data(data, _utf8),
+    QuotaRootData: lambda data: _write_quota_root(data, _utf8),
 }

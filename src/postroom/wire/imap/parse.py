@@ -20,6 +20,7 @@ from postroom.wire.imap.ext.esearch import parse_esearch
 from postroom.wire.imap.ext.id import parse_id_data
 from postroom.wire.imap.ext.namespace import parse_namespace
 from postroom.wire.imap.ext.qresync import parse_vanished
+from postroom.wire.imap.ext.quota import parse_quota, parse_quota_root
 from postroom.wire.imap.fetchitems import parse_section
 from postroom.wire.imap.responses import (
     BinaryData,
@@ -212,6 +213,8 @@ _DATA: Final[dict[bytes, Callable[[Cursor], ClientEvent]]] = {
     b"LIST": _parse_list,
     b"LSUB": _parse_lsub,
     b"NAMESPACE": parse_namespace,
+    b"QUOTA": parse_quota,
+    b"QUOTAROOT": parse_quota_root,
     b"SEARCH": _parse_search,
     b"STATUS": _parse_status,
     b"VANISHED": parse_vanished,

@@ -282,6 +282,22 @@ class EsearchData:
 
 
 @dataclass(slots=True, frozen=True)
+class QuotaData:
+    """QUOTA (RFC 9208 §4.2.1): (resource in capitals, used, limit); STORAGE in units of 1024 octets."""
+
+    root: str
+    resources: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(slots=True, frozen=True)
+class QuotaRootData:
+    """QUOTAROOT (RFC 9208 §4.2.2)."""
+
+    mailbox: str
+    roots: tuple[str, ...]
+
+
+@dataclass(slots=True, frozen=True)
 class FlagsData:
     """FLAGS: the flags of the mailbox."""
 
@@ -379,6 +395,8 @@ Data = (
     | StatusData
     | SearchData
     | EsearchData
+    | QuotaData
+    | QuotaRootData
     | FlagsData
     | Exists
     | RecentCount
