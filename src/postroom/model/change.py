@@ -37,8 +37,8 @@ class FlagState:
 class MailboxChanges:
     """Everything that happened to one mailbox since a modseq, folded: a reader that applies it has the state at ``modseq``.
 
-    ``added``: UIDs new since then and still there. ``gone``: UIDs that were there then and no longer are (UIDs that came
-    and went in between appear in neither). ``flags``: current flags of entries changed since then (added ones included).
+    ``added``: UIDs new since then and still there. ``gone``: UIDs that were there then and no longer are; ``passed``: those
+    that came and went in between, which concern a reader who has looked meanwhile. ``flags``: current flags of entries changed since then (added ones included).
     ``complete`` is False when the log no longer reaches back: the reader must load the mailbox anew.
     ``removed`` is True when the mailbox itself has gone.
     """
@@ -46,6 +46,7 @@ class MailboxChanges:
     modseq: Modseq
     added: UidSet = field(default_factory=UidSet)
     gone: UidSet = field(default_factory=UidSet)
+    passed: UidSet = field(default_factory=UidSet)
     flags: list[FlagState] = field(default_factory=list)
     complete: bool = True
     removed: bool = False

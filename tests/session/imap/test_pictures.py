@@ -1,7 +1,9 @@
-"""What a client makes of EXISTS, EXPUNGE and FETCH is always what is in the mailbox (RFC 3501 §5.2, §7.3, §7.4).
+"""What a client makes of EXISTS, EXPUNGE, VANISHED and FETCH is always what is in the mailbox (RFC 3501 §5.2, §7.3, §7.4,
+RFC 7162 §3.2).
 
 Two clients and a delivering server do things at random. Each client keeps a picture, changed only by what the session tells it
-and by what it stored silently itself; whenever a command that may report EXPUNGE ends with OK, the picture is the mailbox.
+and by what it stored silently itself; whenever a command that may report EXPUNGE ends with OK, the picture is the mailbox. The
+second client speaks IMAP4rev2. A client that knows QRESYNC leaves now and then, and goes on with the picture it had.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,8 @@ COMMANDS = {
 }
 _UNTAGGED = re.compile(rb"\* (\d+) (EXISTS|EXPUNGE|FETCH)(?: \((.*))?\r\n")
 _FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
+_VANISHED = re.compile(rb"\* VANISHED (\(EARLIER\) )?([0-9:,]+)\r\n")
+_VALIDITY = re.compile(rb"\[UIDVALIDITY (\d+)\]")
 _UID = re.compile(rb"UID (\d+)")
 _NO_EXPUNGE = re.compile(r"FETCH|STORE|SEARCH")
 
@@ -72,6 +76,8 @@ class Client:
     picture: list[Entry] = field(default_factory=list)
     modseq: int = 1
     tags: int = 0
+    validity: int = 0
+    qresync: bool = False
 
     async def settle(self) -> None:
         """Until the server waits."""
@@ -101,6 +107,17 @@ class Client:
             if tag and line.startswith(tag + b" "):
                 ended = line
                 continue
+            if line.startswith(b"* ENABLED") and b"QRESYNC" in line:
+                self.qresync = True
+            gone = _VANISHED.fullmatch(line)
+            if gone is not None:
+                assert self.qresync
+                assert may_expunge or gone[1], "VANISHED while numbers are in use"
+                self._vanished(gone[2], earlier=gone[1] is not None)
+                continue
+            validity = _VALIDITY.search(line)
+            if validity is not None:
+                self.validity = int(validity[1])
             found = _UNTAGGED.fullmatch(line)
             if found is None:
                 told = re.search(rb"HIGHESTMODSEQ (\d+)", line)
@@ -113,11 +130,58 @@ class Client:
                 self.picture += [Entry() for _ in range(number - len(self.picture))]
             elif kind == b"EXPUNGE":
                 assert may_expunge, "EXPUNGE while numbers are in use"
+                assert not self.qresync, "EXPUNGE in place of VANISHED"
                 del self.picture[number - 1]
             else:
                 self._fetched(self.picture[number - 1], data)
         assert ended or not tag, (tag, lines)
         return ended
+
+    def _vanished(self, uids: bytes, *, earlier: bool) -> None:
+        for piece in uids.decode().split(","):
+            first, _, last = piece.partition(":")
+            for uid in range(int(first), int(last or first) + 1):
+                place = self._place(uid)
+                assert place is not None or earlier, "VANISHED names what was never there"
+                if place is not None and not (earlier and self.picture[place].uid is None):
+                    del self.picture[place]
+
+    def _place(self, uid: int) -> int | None:
+        """Where a UID is, or where the only ones that may be it are."""
+        for place, entry in enumerate(self.picture):
+            if entry.uid == uid:
+                return place
+            if entry.uid is None:
+                following = [one.uid for one in self.picture[place:] if one.uid is not None]
+                if uid not in following and (not following or following[0] > uid):
+                    return place
+            elif entry.uid > uid:
+                return None
+        return None
+
+    async def resume(self, away: Callable[[], Awaitable[None]]) -> None:
+        """Leave, and come back with what is known (RFC 7162 §3.2.5)."""
+        assert b" OK " in await self.say("NOOP")
+        if self.picture:
+            assert b" OK " in await self.say("FETCH 1:* (UID FLAGS)")
+        assert b" OK " in await self.say("UNSELECT")
+        await away()
+        known = ",".join(str(entry.uid) for entry in self.picture)
+        text = f"SELECT INBOX (QRESYNC ({self.validity} {self.modseq}{' ' if known else ''}{known}))"
+        self.tags += 1
+        tag = b"t%d" % self.tags
+        self.transport.feed(tag + b" " + text.encode() + b"\r\n")
+        await self.settle()
+        # VANISHED (EARLIER) concerns what was known; EXISTS comes before it and counts what is there now.
+        told = bytes(self.transport.output)
+        for gone in _VANISHED.finditer(told):
+            self._vanished(gone[2], earlier=True)
+        exists = re.search(rb"\* (\d+) EXISTS", told)
+        assert exists is not None
+        more = int(exists[1]) - len(self.picture)
+        assert more >= 0
+        self.picture += [Entry() for _ in range(more)]
+        assert b" OK " in self.take_in(tag)
 
     def _fetched(self, entry: Entry, data: bytes) -> None:
         uid, flags = _UID.search(data), _FLAGS.search(data)
@@ -150,6 +214,8 @@ class World:
             transport.start(*self.scene.open(transport))
             client = Client(transport)
             self.clients.append(client)
+            if number == 2:
+                assert b" OK " in await client.say("ENABLE IMAP4rev2")
             await self.select(client)
 
     async def select(self, client: Client) -> None:
@@ -192,8 +258,21 @@ class World:
             await self.select(client)
         elif what == "idle":
             await self.idle(client)
+        elif what == "qresync":
+            assert b" OK " in await client.say("ENABLE QRESYNC")
+        elif what == "resume":
+            if client.qresync:
+                await client.resume(lambda: self.away(low or 1, high or 1, flag))
+                self.check(client)
         else:
             await self.happen(what, low or 1, high or 1)
+
+    async def away(self, low: int, high: int, flag: str) -> None:
+        """What happens while one of them is away; ``flag`` says what."""
+        for what in {"\\Seen": ("remove",), "\\Flagged": ("mark", "deliver"), "Word": ()}.get(
+            flag, ("deliver", "remove", "mark")
+        ):
+            await self.happen(what, low, high)
 
     async def happen(self, what: str, low: int, high: int) -> None:
         """What others do to UIDs."""
@@ -226,7 +305,7 @@ class World:
 
 STEPS = st.tuples(
     st.sampled_from((0, 1)),
-    st.sampled_from((*COMMANDS, "select", "idle", "deliver", "remove", "mark")),
+    st.sampled_from((*COMMANDS, "select", "idle", "qresync", "resume", "deliver", "remove", "mark")),
     st.integers(0, 9),
     st.integers(0, 9),
     st.sampled_from(FLAGS),

@@ -26,7 +26,8 @@ async def resync(session: ImapSession, view: View, asked: Resync, changes: Mailb
     everything = UidSet([(1, view.last)]) if view.last else UidSet()
     known = everything if asked.known is None else asked.known & everything
     if changes.complete:
-        vanish(session, changes.gone & known)
+        # What came and went since that modseq, too: the client may have seen it before its modseq rose.
+        vanish(session, (changes.gone | changes.passed) & known)
         states = [state for state in changes.flags if state.uid in known]
         await session.sync.send_states(states, with_uid=True)
         return
@@ -41,7 +42,8 @@ def vanished_since(session: ImapSession, view: View, uids: UidSet, since: Modseq
     reported as gone yet is left to that report."""
     changes = session.store.changes(view.account, view.mailbox, since)
     if changes.complete and not changes.removed:
-        return (changes.gone & uids) - view.within(changes.gone & uids)
+        gone = (changes.gone | changes.passed) & uids
+        return gone - view.within(gone)
     return _missing(view, uids & UidSet([(1, view.last)]) if view.last else UidSet(), None)
 
 

@@ -420,9 +420,9 @@ class MemoryStore:
         found = self._account(account)
         changes = MailboxChanges(found.modseq)
         recent = [one for one in found.log if one.mailbox == mailbox and one.modseq > since]
-        changes.gone = UidSet.of(
-            one.uid for one in recent if one.kind is ChangeKind.GONE and one.created <= since
-        )
+        gone = [one for one in recent if one.kind is ChangeKind.GONE]
+        changes.gone = UidSet.of(one.uid for one in gone if one.created <= since)
+        changes.passed = UidSet.of(one.uid for one in gone if one.created > since)
         box = found.boxes.get(mailbox)
         if box is None:
             changes.removed = True

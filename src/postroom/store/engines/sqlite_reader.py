@@ -426,9 +426,10 @@ class ShardReader:
         )
         first_added = next((uid for kind, uid, _, _ in rows if kind == ChangeKind.ADDED), uid_next)
         flagged = UidSet((uid, last) for kind, uid, last, _ in rows if kind == ChangeKind.FLAGS)
-        result.gone = UidSet.of(
-            uid for kind, uid, _, created in rows if kind == ChangeKind.GONE and created <= since
-        )
+        gone = [(uid, created) for kind, uid, _, created in rows if kind == ChangeKind.GONE]
+        result.gone = UidSet.of(uid for uid, created in gone if created <= since)
+        if len(result.gone) < len(gone):
+            result.passed = UidSet.of(uid for uid, created in gone if created > since)
         if first_added < uid_next:
             flagged |= UidSet(((first_added, uid_next),))
         states = result.flags
