@@ -20,7 +20,7 @@ from postroom.session.imap.objectid import email_id_template
 from postroom.session.imap.sections import SectionReader
 from postroom.store.api import Column, Row
 from postroom.wire.imap.ext.binary import binary_label
-from postroom.wire.imap.fetch import section_label
+from postroom.wire.imap.fetch import lines_of_run, section_label
 from postroom.wire.imap.values.atoms import write_nstring
 from postroom.wire.imap.values.dates import write_date_time
 from postroom.wire.imap.values.flags import write_flags
@@ -34,6 +34,8 @@ from postroom.wire.imap.values.sections import (
     Section,
     SectionText,
 )
+
+_FLAGS_ALONE: Final = b"* %d FETCH (FLAGS (%b))\r\n"
 
 Columns = Sequence[Sequence[Any]]
 """The columns of a batch, in the order of ``FetchPlan.columns``."""
@@ -119,6 +121,10 @@ class FetchPlan:
         """All responses in one, for a plan without sections: one ``%`` for a batch, two thirds of one for each row."""
         columns = list(zip(*rows, strict=True))
         values = [column(columns) for column in self._values]
+        if self.template == _FLAGS_ALONE and isinstance(numbers, range):
+            flags = list(values[0])
+            tails = {each: b" FETCH (FLAGS (%b))\r\n" % each for each in set(flags)}
+            return lines_of_run(numbers, list(map(tails.__getitem__, flags)))
         return self.template * len(rows) % tuple(chain.from_iterable(zip(numbers, *values, strict=True)))
 
     def _add(self, item: FetchItem) -> None:

@@ -6,6 +6,7 @@ sequence number is told when it can be known without reading all UIDs (RFC 3501 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from postroom.model.change import MailboxChanges
@@ -16,7 +17,7 @@ from postroom.model.uidset import UidSet
 from postroom.session.imap.names import canonical
 from postroom.session.imap.objectid import mailbox_id
 from postroom.session.imap.resync import resync
-from postroom.session.imap.view import View
+from postroom.session.imap.view import OutOfStep, View
 from postroom.wire.imap.commands import Examine, Resync, Select, UidExpunge
 from postroom.wire.imap.data import write_utf8_response
 from postroom.wire.imap.events import Request
@@ -178,7 +179,10 @@ async def expunge(session: ImapSession, request: Request) -> None:
     uids = None
     if isinstance(request.command, UidExpunge):
         uids = view.resolve(request.command.uids, uid=True)
+    with suppress(OutOfStep):
+        _ = view.uids  # afterwards it would take the log to know them
     done = await session.store.expunge(view.account, view.mailbox, uids)
+    await session.sync.expunged(done.uids, done.modseq)
     if done.uids and session.sync.condstore:
         await session.finish(request, "EXPUNGE completed", HighestModseq(done.modseq))
     else:

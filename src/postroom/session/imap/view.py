@@ -84,6 +84,11 @@ class View:
         """UIDs by sequence number (index 0 is number 1); loaded when first needed. Raises NoSuchMailbox, OutOfStep."""
         return self._loaded()
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the UIDs are at hand."""
+        return self._uids is not None
+
     def _loaded(self) -> array[int] | range:
         if self._uids is None:
             loaded = self._store.uids(self.account, self.mailbox, self.modseq)

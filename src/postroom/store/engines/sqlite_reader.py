@@ -34,6 +34,13 @@ from postroom.store.api import Column, QueuedMessage, QueuedRecipient, Row, Usag
 from postroom.store.blobs.files import FILES, FileBlobs
 from postroom.store.blobs.inline import INLINE, InlineOctets
 from postroom.store.commit_mark import CommitMark
+from postroom.store.engines.sqlite_flags import (
+    FLAG_COLUMNS,
+    MOST_KEPT,
+    WORTH_KEEPING,
+    FlagColumns,
+    KeptColumns,
+)
 from postroom.store.mailbox_names import normalise_name
 from postroom.store.search import SearchPlan
 from postroom.store.sql.connection import connect_reader
@@ -144,6 +151,7 @@ class ShardReader:
         self._vfs = vfs
         self._db: apsw.Connection | None = None
         self._plans: dict[tuple[Column, ...], _Plan] = {}
+        self._columns = KeptColumns()
         self._mark = CommitMark()
         self._modseqs: dict[AccountId, Modseq] = {}
         """Of accounts asked for since the last commit to the shard."""
@@ -293,6 +301,36 @@ class ShardReader:
     ) -> Iterator[list[Row]]:
         """Batches of rows. Raises while it is iterated."""
         key = tuple(columns)
+        if key == FLAG_COLUMNS and uids and uids.last - uids.first >= WORTH_KEEPING:
+            yield from self._flags(account, mailbox, uids)
+        else:
+            yield from self._fetch(account, mailbox, uids, key)
+
+    def _flags(self, account: AccountId, mailbox: MailboxId, uids: UidSet) -> Iterator[list[Row]]:
+        """Flags of many entries: from the columns kept while the mailbox is as it was."""
+        highest = self._highest(account, mailbox)
+        known = self._columns.find(account, mailbox, uids)
+        if known is not None and known.highest == highest:
+            yield from known.rows(uids, ROWS_PER_BATCH)
+            return
+        columns = FlagColumns(highest, uids.first, uids.last) if len(uids.ranges) == 1 else None
+        for batch in self._fetch(account, mailbox, uids, FLAG_COLUMNS):
+            if columns is not None and (len(columns) > MOST_KEPT or not columns.add(batch)):
+                columns = None
+            yield batch
+        if columns is not None and self._highest(account, mailbox) == highest:
+            self._columns.keep(account, mailbox, columns)
+
+    def _highest(self, account: AccountId, mailbox: MailboxId) -> int:
+        """The mailbox's highest modseq; 0 for none."""
+        rows = self._rows(
+            "SELECT highest_modseq FROM mailbox WHERE account = ? AND id = ?", (account, mailbox)
+        )
+        return rows[0][0] if rows else 0
+
+    def _fetch(
+        self, account: AccountId, mailbox: MailboxId, uids: UidSet, key: tuple[Column, ...]
+    ) -> Iterator[list[Row]]:
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = _Plan(key)

@@ -9,6 +9,9 @@ It must not know where values come from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from postroom.model.flags import Keywords
 from postroom.wire.imap.values.atoms import write_astring, write_nstring
 from postroom.wire.imap.values.dates import write_date_time
@@ -29,6 +32,34 @@ def flags_line(
     if modseq:
         return b"* %d FETCH (MODSEQ (%d) FLAGS (%b))\r\n" % (number, modseq, flags)
     return b"* %d FETCH (FLAGS (%b))\r\n" % (number, flags)
+
+
+_THOUSAND: Final = tuple(b"%03d" % rest for rest in range(1_000))
+"""The last three digits of a number."""
+
+
+def lines_of_run(numbers: range, tails: Sequence[bytes]) -> bytes:
+    """``* n`` and a tail for each number of a run. Few tails differ in practice, so that a line is two pieces that exist already
+    and nothing is formatted (measured: a third of a ``%`` a line)."""
+    pieces: list[bytes] = []
+    at, first, stop = 0, numbers.start, numbers.stop
+    while first < min(stop, 1_000):
+        pieces += (b"* %d" % first, tails[at])
+        at, first = at + 1, first + 1
+    while first < stop:
+        thousand, rest = divmod(first, 1_000)
+        count = min(1_000 - rest, stop - first)
+        some = tails[at : at + count]
+        head = b"* %d" % thousand
+        headed = {tail: tail + head for tail in set(some)}
+        block = [b""] * (2 * count)
+        block[0::2] = _THOUSAND[rest : rest + count]
+        block[1::2] = map(headed.__getitem__, some)
+        block[-1] = some[-1]
+        pieces.append(head)
+        pieces += block
+        at, first = at + count, first + count
+    return b"".join(pieces)
 
 
 def uid_modseq_line(number: int, uid: int, modseq: int) -> bytes:
