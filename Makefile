@@ -24,7 +24,7 @@ SOURCES := src tests bench
 PYTEST  := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-run venv-kerberos run test test-crash test-power test-properties check lint format docs bench bench-tls bench-growth lock clean
+.PHONY: help venv venv-run venv-kerberos run test test-crash test-power test-properties musts check lint format docs bench bench-tls bench-growth lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
@@ -87,6 +87,9 @@ test-power: venv ## simulated power cuts, many times (CUTS=)
 
 test-properties: venv ## property tests with many more examples (EXAMPLES=)
 	POSTROOM_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) -n $(JOBS) --timeout 0 $(PYTEST_ARGS)
+
+musts: venv ## what the standards demand, and what of it code and transcripts cite (MUSTS_ARGS='--missing 9051')
+	$(BIN)/python -m tests.citations $(MUSTS_ARGS)
 
 check: lint test ## formatter, linter, types, import rules, tests
 
