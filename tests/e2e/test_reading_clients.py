@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import imaplib
 import mailbox
 import os
 import pty
 import select
 import smtplib
+import ssl
 import subprocess
 import sys
 import time
@@ -226,6 +228,41 @@ def test_neomutt_copies_a_mailbox_in_batch_mode(account: Account, tmp_path: Path
     _in_a_terminal([client("neomutt"), "-n", "-F", str(config)], tmp_path)
     assert len(stored(account, "Archive")) == 3
     assert b"Subject: Gr" in taken.read_bytes()
+
+
+def test_neomutt_comes_back_with_qresync(account: Account, tmp_path: Path) -> None:
+    """Opens INBOX, leaves; messages come and go; opens it again from its cache (RFC 7162 §3.2.6) and saves what is new."""
+    put_in(account)
+    config, log, taken = tmp_path / "neomuttrc", tmp_path / "log", tmp_path / "taken"
+    common = (
+        f'set ssl_ca_certificates_file="{account.certificate}"\nset certificate_file="{tmp_path}/certs"\n'
+        f'set imap_user="{account.address}"\nset imap_pass="{account.password}"\nset ssl_force_tls=yes\n'
+        f'set folder="imaps://localhost:{account.server.port("imaps")}/"\nset spoolfile="+INBOX"\n'
+        "set mbox_type=mbox\nset confirmappend=no\nset confirmcreate=no\nset move=no\nset sleep_time=0\n"
+        f'set header_cache="{tmp_path}/cache"\nset imap_qresync=yes\nset imap_condstore=yes\n'
+        f'set imap_authenticators="plain"\nset debug_level=3\nset debug_file="{log}"\n'
+    )
+    config.write_text(common + 'push "<quit>"\n')
+    arguments = [client("neomutt"), "-n", "-F", str(config)]
+    _in_a_terminal(arguments, tmp_path)
+    context = ssl.create_default_context(cafile=str(account.certificate))
+    with imaplib.IMAP4_SSL("localhost", account.server.port("imaps"), ssl_context=context) as other:
+        other.login(account.address, account.password)
+        other.select("INBOX")
+        other.store("1", "+FLAGS", r"(\Deleted)")
+        other.expunge()
+        other.append("INBOX", None, None, b"From: new@example.test\r\nSubject: brand new\r\n\r\nx\r\n")
+    config.write_text(
+        common + f'push "<tag-pattern>~A<enter><tag-prefix><copy-message>{taken}<enter><quit>"\n'
+    )
+    _in_a_terminal(arguments, tmp_path)
+    saved = taken.read_bytes()
+    assert saved.count(b"\nSubject:") == 3
+    assert b"Subject: brand new" in saved
+    said = b"".join(file.read_bytes() for file in tmp_path.glob("log*"))
+    assert b"ENABLE QRESYNC" in said
+    assert b" VANISHED)" in said
+    assert b"Handling VANISHED" in said
 
 
 def _in_a_terminal(arguments: list[str], home: Path) -> None:
