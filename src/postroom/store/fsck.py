@@ -212,6 +212,7 @@ def _read(blobs_dir: Path, file: str | None, octets: bytes | None) -> bytes:
 
 
 _REPAIRS: Final = (
+    "UPDATE entry SET unseen = ~flags & 1, deleted = flags >> 3 & 1",
     "DELETE FROM message_share",
     f"INSERT INTO message_share SELECT key, entries FROM ({MESSAGE_USES}) WHERE entries > 1",  # noqa: S608
     "DELETE FROM content_share",

@@ -155,6 +155,13 @@ ROW_CHECKS: Final[tuple[tuple[str, str], ...]] = (
         ),
     ),
     (
+        "flags",
+        (
+            "SELECT account, format('UID %d of mailbox %d has flags %d, unseen %d, deleted %d', uid, mailbox, flags, "
+            "unseen, deleted) FROM entry WHERE (unseen, deleted) IS NOT (~flags & 1, flags >> 3 & 1)"
+        ),
+    ),
+    (
         "size",
         (
             "SELECT e.account, format('UID %d of mailbox %d has size %d, its "

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from postroom.mime.facts import Part
 from postroom.mime.text import body_text, fold, header_text, search_text
 from postroom.model import search as criteria
+from postroom.model.flags import SystemFlag
 from postroom.model.search import Criterion
 from postroom.model.uidset import UidSet
 
@@ -238,6 +239,10 @@ class _Planner:
             case criteria.HasFlags(flags, present):
                 bits = int(flags)
                 # Spelt as in the partial indexes, so that they can serve.
+                if bits == SystemFlag.SEEN:
+                    return "NOT e.unseen" if present else "e.unseen"
+                if bits == SystemFlag.DELETED:
+                    return "e.deleted" if present else "NOT e.deleted"
                 return f"e.flags & {bits} = {bits if present else 0}"
             case criteria.HasKeyword(keyword, present):
                 self.bindings.append(f" {keyword.lower()} ")

@@ -71,6 +71,8 @@ ROWS = (
     ("counter", "UPDATE account SET octets = octets + 1 WHERE id = 1"),
     ("counter", "UPDATE account SET messages = 0 WHERE id = 2"),
     ("size", "UPDATE entry SET size = size + 1 WHERE account = 1 AND mailbox = 1 AND uid = 1"),
+    ("flags", "UPDATE entry SET unseen = 1 - unseen WHERE account = 1 AND mailbox = 1 AND uid = 1"),
+    ("flags", "UPDATE entry SET deleted = 1 - deleted WHERE account = 1 AND mailbox = 1 AND uid = 2"),
     ("uid", "UPDATE mailbox SET uid_next = 3 WHERE account = 1 AND id = 1"),
     ("uid", "UPDATE mailbox SET recent_from = uid_next + 1 WHERE account = 1 AND id = 1"),
     ("uid", "UPDATE mailbox SET uid_validity = uid_validity + 1000 WHERE account = 1 AND id = 1"),

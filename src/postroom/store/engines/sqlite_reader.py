@@ -290,7 +290,7 @@ class ShardReader:
     def first_unseen(self, account: AccountId, mailbox: MailboxId) -> Uid | None:
         """One look into an index."""
         rows = self._rows(
-            "SELECT uid FROM entry INDEXED BY entry_unseen WHERE account = ? AND mailbox = ? AND flags & 1 = 0 "
+            "SELECT uid FROM entry INDEXED BY entry_unseen WHERE account = ? AND mailbox = ? AND unseen "
             "ORDER BY uid LIMIT 1",
             (account, mailbox),
         )

@@ -30,7 +30,9 @@ SEEN: Final = int(SystemFlag.SEEN)
 DELETED: Final = int(SystemFlag.DELETED)
 ALL_FLAGS: Final = 31
 
-_INSERT_ENTRY: Final = "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ENTRY: Final = (
+    "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ~?5 & 1, ?5 >> 3 & 1)"
+)
 
 
 def canonical_keywords(
@@ -69,7 +71,7 @@ def insert_entries(
         raise LimitExceeded("Mailbox has no UIDs left")
     owner, place = account.id, mailbox.id
     rows = [
-        (owner, place, uid, message, flags, keywords, date, zone, size, modseq, modseq)
+        (owner, place, uid, message, flags, keywords, date, zone, size, modseq)
         for uid, (message, flags, keywords, date, zone, size) in enumerate(entries, first)
     ]
     if len(rows) == 1:

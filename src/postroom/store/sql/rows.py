@@ -31,12 +31,14 @@ Execute = Callable[..., apsw.Cursor]
 class Work:
     """One operation inside a transaction. ``now`` is in seconds since 1970."""
 
-    __slots__ = ("announced", "execute", "executemany", "last_insert_rowid", "now", "retained")
+    __slots__ = ("announced", "changes", "execute", "executemany", "last_insert_rowid", "now", "retained")
 
     def __init__(self, db: apsw.Connection, now: int, retained: int = RETAINED) -> None:
         self.execute: Execute = db.execute
         self.executemany: Execute = db.executemany
         self.last_insert_rowid = db.last_insert_rowid
+        self.changes: Callable[[], int] = db.changes
+        """Rows of the last statement that changed any."""
         self.now = now
         self.retained = retained
         self.announced: dict[AccountId, Modseq] = {}

@@ -12,6 +12,8 @@ Invariants:
 - ``content_share`` and ``message_share`` count references only where there is more than one, so that the usual message costs
   no row there and no large row is written again when a reference comes or goes. A queued message is a reference, too, to
   content that may have no facts.
+- ``entry.unseen`` and ``entry.deleted`` repeat two bits of ``flags`` for the indexes. SQLite writes a partial
+  index anew for every row in which a column of its condition is set (decision 0012).
 - ``hole`` holds the UIDs below ``uid_next`` that are not there, as ranges that neither touch nor overlap: what a session needs to
   know the UIDs of a mailbox without reading its entries.
 - Changes of one mailbox lie together. Kinds ADDED and FLAGS cover a range of UIDs (``uid`` to ``last``), GONE one UID, with
@@ -157,7 +159,17 @@ _V1: Final = (
     "CREATE INDEX queue_due ON queue_recipient (next_attempt, message) WHERE state = 'pending'",
 )
 
-MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1,)
+_V2: Final = (
+    "DROP INDEX entry_unseen",
+    "DROP INDEX entry_deleted",
+    "ALTER TABLE entry ADD COLUMN unseen INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE entry ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0",
+    "UPDATE entry SET unseen = ~flags & 1, deleted = flags >> 3 & 1 WHERE flags & 9 != 1",
+    "CREATE INDEX entry_unseen ON entry (account, mailbox, uid) WHERE unseen",
+    "CREATE INDEX entry_deleted ON entry (account, mailbox, uid) WHERE deleted",
+)
+
+MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1, _V2)
 VERSION: Final = len(MIGRATIONS)
 
 
