@@ -223,3 +223,23 @@ async def test_references_are_counted_in_any_order(store: ShardedStore, tmp_path
         assert check_shard(tmp_path / "0.sqlite", tmp_path / "blobs") == []
     left = counts(tmp_path)
     assert (left["message"], left["message_share"], left["content_share"], left["content"]) == (3, 0, 0, 3)
+
+
+@pytest.mark.parametrize("marked", [6, 2])
+async def test_a_run_of_shared_and_unshared_messages_goes(
+    store: ShardedStore, tmp_path: Path, marked: int
+) -> None:
+    inbox, archive = store.mailbox(ANNA, "INBOX").id, store.mailbox(ANNA, "Archive").id
+    await store.append(ANNA, inbox, [new_message(str(number)) for number in range(6)])
+    await store.copy(ANNA, inbox, UidSet([(2, 3), (5, 5)]), archive)
+    await store.copy(ANNA, inbox, UidSet([(3, 3)]), archive)
+    await store.store_flags(ANNA, inbox, UidSet([(1, marked)]), FlagChange.ADD, int(SystemFlag.DELETED))
+    assert (await store.expunge(ANNA, inbox)).uids == UidSet([(1, marked)])
+    # Shared still: what Archive has twice, and what INBOX has kept and Archive has, too.
+    left = {6: (3, 1), 2: (5, 2)}[marked]
+    assert (counts(tmp_path)["message"], counts(tmp_path)["message_share"]) == left
+    assert counts(tmp_path)["content"] == left[0]
+    assert check_shard(tmp_path / "0.sqlite", tmp_path / "blobs", deep=True) == []
+    await store.expunge(ANNA, inbox, ALL, only_deleted=False)
+    await store.expunge(ANNA, archive, ALL, only_deleted=False)
+    assert counts(tmp_path)["content"] == counts(tmp_path)["message_share"] == 0

@@ -11,7 +11,10 @@ It must not know: threads, commits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
+
+import msgspec
 
 from postroom.model.change import ChangeKind, FlagState
 from postroom.model.flags import FlagChange, combine
@@ -33,10 +36,16 @@ from postroom.store.sql.rows import AccountRow, MailboxRow, Work
 _IN_RANGE: Final = " FROM entry WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid"
 _SELECT_FLAGS: Final = "SELECT uid, flags, keywords, modseq" + _IN_RANGE
 _SELECT_WHOLE: Final = "SELECT uid, created, message, flags, keywords, internal_date, zone, size" + _IN_RANGE
-_SELECT_DELETED: Final = (
-    "SELECT uid, created, message, flags, keywords, internal_date, zone, size FROM entry INDEXED BY entry_deleted "
-    "WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? AND deleted ORDER BY uid"
+_GOING: Final = (
+    "SELECT count(*), json_group_array(uid), json_group_array(account << 32 | message), sum(unseen), sum(deleted), "
+    "sum(size) FROM (SELECT * FROM entry {index} WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ?{marked} "
+    "ORDER BY uid)"
 )
+_GOING_ALL: Final = _GOING.format(index="", marked="")
+_GOING_DELETED: Final = _GOING.format(index="INDEXED BY entry_deleted", marked=" AND deleted")
+_GOING_MANY_DELETED: Final = _GOING.format(index="", marked=" AND +deleted")
+"""Where most entries are marked, each of them is found faster without the index."""
+_numbers: Final = msgspec.json.Decoder(list[int])
 _UID: Final = "SELECT uid"
 _RANGE: Final = " WHERE account = ?1 AND mailbox = ?2 AND uid BETWEEN ?3 AND ?4"
 _OF_RANGE: Final = " FROM entry" + _RANGE
@@ -267,27 +276,32 @@ def all_rows(work: Work, account: AccountId, mailbox: MailboxId) -> list[Whole]:
 
 def remove_rows(work: Work, account: AccountRow, mailbox: MailboxRow, rows: list[Whole]) -> UidSet:
     """Log entries, delete and count them; their messages are not released. Returns their UIDs; saves nothing."""
-    modseq = account.advance()
+    unseen = sum(not row[3] & SEEN for row in rows)
+    deleted = sum(bool(row[3] & DELETED) for row in rows)
     uids = UidSet.of(row[0] for row in rows)
+    _remove(work, account, mailbox, uids, (len(rows), unseen, deleted, sum(row[7] for row in rows)))
+    return uids
+
+
+def _remove(
+    work: Work, account: AccountRow, mailbox: MailboxRow, uids: UidSet, counters: tuple[int, int, int, int]
+) -> None:
+    """As ``remove_rows``, for entries that are there; ``counters`` are how many there are, unseen, deleted, and their octets."""
+    count, unseen, deleted, octets = counters
+    modseq = account.advance()
     account.log_gone(work, mailbox.id, uids)
     work.executemany(
         "DELETE FROM entry WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ?",
         [(account.id, mailbox.id, first, last) for first, last in uids.ranges],
     )
     add_holes(work, account.id, mailbox.id, uids)
-    octets = 0
-    for _, _, _, flags, _, _, _, size in rows:
-        octets += size
-        if not flags & SEEN:
-            mailbox.unseen -= 1
-        if flags & DELETED:
-            mailbox.deleted -= 1
-    mailbox.messages -= len(rows)
+    mailbox.messages -= count
+    mailbox.unseen -= unseen
+    mailbox.deleted -= deleted
     mailbox.octets -= octets
     mailbox.highest_modseq = modseq
-    account.messages -= len(rows)
+    account.messages -= count
     account.octets -= octets
-    return uids
 
 
 def add_holes(work: Work, account: AccountId, mailbox: MailboxId, uids: UidSet) -> None:
@@ -311,18 +325,26 @@ def add_holes(work: Work, account: AccountId, mailbox: MailboxId, uids: UidSet) 
 
 
 def expunge(work: Work, operation: Expunge) -> Expunged:
-    """Raises NoSuchMailbox."""
+    """Raises NoSuchMailbox.
+
+    Numbers come from SQLite in one piece instead of row by row (measured, 10,000 entries: a third of it).
+    """
     account = work.account(operation.account)
     mailbox = work.mailbox(account.id, operation.mailbox)
     # Without a set there is nothing to remove but what is marked.
     uids = operation.uids if operation.uids is not None else UidSet(((1, MAX_UID),))
     marked = operation.only_deleted or operation.uids is None
-    sql = _SELECT_DELETED if marked else _SELECT_WHOLE
-    rows: list[Whole] = _rows(work, sql, account.id, mailbox.id, uids)
+    sql = _GOING_ALL
+    if marked:
+        sql = _GOING_MANY_DELETED if 2 * mailbox.deleted > mailbox.messages else _GOING_DELETED
+    found = [row for row in _rows(work, sql, account.id, mailbox.id, uids) if row[0]]
     gone = UidSet()
-    if rows:
-        gone = remove_rows(work, account, mailbox, rows)
-        release_messages(work, [message_key(account.id, row[2]) for row in rows])
+    if found:
+        gone = UidSet.of(chain.from_iterable(_numbers.decode(row[1]) for row in found))
+        keys = [key for row in found for key in _numbers.decode(row[2])]
+        unseen, deleted, octets = (sum(row[at] for row in found) for at in (3, 4, 5))
+        _remove(work, account, mailbox, gone, (len(keys), unseen, deleted, octets))
+        release_messages(work, keys)
         mailbox.save(work)
         account.save(work)
     return Expunged(gone, Modseq(account.modseq))

@@ -20,12 +20,13 @@ from postroom.mime.structure import dump_structure
 from postroom.model.errors import Unavailable
 from postroom.model.ids import AccountId
 from postroom.model.message import BlobRef
-from postroom.model.uidset import UidSet
+from postroom.model.uidset import Range, UidSet
 from postroom.store.blobs.files import FILES
 from postroom.store.blobs.inline import INLINE
 from postroom.store.sql.rows import Work
 
 REFERENCE_SEPARATOR: Final = "\n"
+_FEW_RUNS: Final = 64
 
 _INSERT_CONTENT: Final = "INSERT INTO content VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_MESSAGE: Final = "INSERT INTO message VALUES (?, ?, ?, ?)"
@@ -119,19 +120,26 @@ def share_messages(work: Work, keys: Sequence[int]) -> None:
 class _Shares:
     """Statements on a table that counts references where there is more than one, each for a run of ids."""
 
+    count: str
     select: str
     lower: str
+    drop_last: str
+    """Of those with two references."""
     drop: str
 
 
 _MESSAGE_SHARES: Final = _Shares(
+    "SELECT count(*) FROM message_share WHERE key BETWEEN ? AND ?",
     "SELECT key, entries FROM message_share WHERE key BETWEEN ? AND ?",
     "UPDATE message_share SET entries = entries - ? WHERE key BETWEEN ? AND ?",
+    "DELETE FROM message_share WHERE key BETWEEN ? AND ? AND entries <= 2",
     "DELETE FROM message_share WHERE key BETWEEN ? AND ?",
 )
 _CONTENT_SHARES: Final = _Shares(
+    "SELECT count(*) FROM content_share WHERE content BETWEEN ? AND ?",
     "SELECT content, refs FROM content_share WHERE content BETWEEN ? AND ?",
     "UPDATE content_share SET refs = refs - ? WHERE content BETWEEN ? AND ?",
+    "DELETE FROM content_share WHERE content BETWEEN ? AND ? AND refs <= 2",
     "DELETE FROM content_share WHERE content BETWEEN ? AND ?",
 )
 
@@ -151,9 +159,30 @@ def release_contents(work: Work, contents: Sequence[int]) -> None:
     work.executemany("DELETE FROM content WHERE id BETWEEN ? AND ?", alone.ranges)
 
 
+def _release_once(work: Work, shares: _Shares, ids: UidSet) -> UidSet:
+    """The same where no id comes twice and there are few runs: ids are listed only where shared ones lie among others (measured,
+    EXPUNGE of 10,000 copies: half)."""
+    alone: list[Range] = []
+    for run in ids.ranges:
+        found = work.row(shares.count, run)
+        shared = found[0] if found else 0
+        if not shared:
+            alone.append(run)
+            continue
+        if shared <= run[1] - run[0]:
+            there: list[Any] = work.execute(shares.select, run).fetchall()
+            alone += (UidSet((run,)) - UidSet.of(row[0] for row in there)).ranges
+        work.execute(shares.drop_last, run)
+        work.execute(shares.lower, (1, *run))
+    return UidSet(alone)
+
+
 def _release(work: Work, shares: _Shares, ids: Sequence[int]) -> UidSet:
     """Take one reference for each time an id comes; gives those that have none left. Ids rise together with time, so what goes
     together mostly lies together: statements are one for each run (EXPUNGE of 10,000: half of what one for each message cost)."""
+    runs = UidSet.of(ids)
+    if len(runs) == len(ids) and len(runs.ranges) <= _FEW_RUNS:
+        return _release_once(work, shares, runs)
     taken = Counter(ids)
     rows: list[Any] = work.executemany(shares.select, UidSet.of(taken).ranges).fetchall()
     if not rows:
