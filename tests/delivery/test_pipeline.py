@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from postroom.delivery.bounces import Notice, notify, read_header
@@ -116,6 +118,30 @@ async def test_each_recipient_has_an_outcome() -> None:
     ]
     assert stored(store) == "bc"
     assert queued(store) == [("p@example.net", 0), ("a@example.org", 300)]
+
+
+async def test_who_stands_for_a_domain_has_a_copy_for_each_recipient() -> None:
+    store = await fresh()
+    apart = [replace(to(name, "a"), apart=True) for name in ("x", "y", "X")]
+    await deliver_as_one(as_store(store), await parcel(store, *apart, to("z", "a"), to("w", "a", "b")))
+    assert stored(store) == "aaab"
+    assert [delivery.message.envelope_to for delivery in store.batches[0].deliveries] == [
+        "x@example.org",
+        "y@example.org",
+        "z@example.org",
+        "w@example.org",
+    ]
+
+
+async def test_a_copy_that_failed_is_tried_again_for_its_recipient() -> None:
+    store = await fresh()
+    store.full_late.add(ACCOUNTS["a"].id)
+    apart = replace(to("x", "a"), apart=True)
+    outcomes = await deliver(as_store(store), await parcel(store, apart))
+    assert [type(outcome) for outcome in outcomes] == [QuotaExceeded]
+    await deliver_as_one(as_store(store), await parcel(store, apart, to("y", "b")))
+    assert stored(store) == "b"
+    assert queued(store) == [("x@example.org", 300)]
 
 
 async def test_a_store_that_fails_takes_nothing() -> None:

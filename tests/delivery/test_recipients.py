@@ -133,3 +133,29 @@ def test_one_full_mailbox_of_several_is_no_reason(directory: Directory) -> None:
         return Usage(10, 1, 10 if account == alice.id else 0)
 
     assert len(accept_recipient(Address("both", "example.org"), directory, usage, ROUTED).accounts) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "apart"),
+    [
+        ("anyone@example.edu", True),
+        ("bob@example.org", False),
+        ("half@example.org", False),
+        ("postmaster@EXAMPLE.edu", True),
+    ],
+)
+def test_a_copy_apart_is_for_whoever_stands_for_the_domain(
+    directory: Directory, text: str, apart: bool
+) -> None:
+    local, _, domain = text.rpartition("@")
+    policy = RecipientPolicy(has_route=True, host_of=directory.host_account)
+    assert accept_recipient(Address(local, domain), directory, empty, policy).apart is apart
+    assert not accept_recipient(Address(local, domain), directory, empty, ROUTED).apart
+
+
+def test_hosts(directory: Directory) -> None:
+    host = directory.host_account("EXAMPLE.edu")
+    assert host is not None
+    assert host.name == "bob@example.org"
+    for nobody in ("example.org", "nowhere.example", "", "@", "x" * 10_000):
+        assert directory.host_account(nobody) is None

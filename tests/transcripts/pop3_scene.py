@@ -6,12 +6,15 @@ bob@example.org with the password "correct horse battery", carol@example.org wit
 the greeting of connection n the timestamp <(1895+n).697170952@dbc.mtview.ca.us>, ``lost-key`` makes secrets unreadable.
 ``given``:
 
+    to bob@example.com anna@example.net   one small message with that envelope (``<>`` for the null sender), before all others
     mail 3              that many small messages for alice
     message text        one message, with Python's escapes
     large 300000        one message of about so many octets, lines beginning with dots among them
     header 2000000      one message with a header of about so many octets, UTF-8 in it
     terms 60 30         LOGIN-DELAY in seconds and EXPIRE in days (``never``) for everybody
     terms-of alice@example.org 10 0   the same for one account
+
+alice is the catch-all of example.net. ``needs: legacy`` and ``needs: sdps`` are the listener's profiles.
 
 Directives: ``fail expunge|lock|read|snapshot`` (Unavailable from then on), ``mend``, ``corrupt 70000`` (octets end there),
 ``expunge 2`` (as IMAP would), ``deliver`` (a message arrives), ``bug`` (the next store access is broken), ``lock``
@@ -52,6 +55,7 @@ def make_directory(path: Path) -> Directory:
     """The accounts named above."""
     directory = Directory(path, CHEAP)
     directory.add_domain("example.org")
+    directory.add_domain("example.net")
     directory.import_accounts(
         [
             NewAccount("alice@example.org", PASSWORD),
@@ -62,12 +66,21 @@ def make_directory(path: Path) -> Directory:
     )
     for name in ("alice@example.org", "carol@example.org"):
         directory.set_shared_secret(name, SECRET)
+    directory.set_catch_all("example.net", "alice@example.org")
     return directory
+
+
+def given_envelopes(case: Case) -> list[tuple[str | None, str | None]]:
+    """Senders and recipients of the first messages."""
+    words = [line.split() for line in case.given]
+    return [(each[1].strip("<>"), each[2]) for each in words if each[0] == "to"]
 
 
 def given_messages(case: Case) -> list[bytes]:
     """What alice finds."""
-    messages: list[bytes] = []
+    messages = [
+        f"Subject: for {recipient}\r\n\r\nHello\r\n".encode() for _, recipient in given_envelopes(case)
+    ]
     for line in case.given:
         kind, _, rest = line.partition(" ")
         match kind:
@@ -83,7 +96,7 @@ def given_messages(case: Case) -> list[bytes]:
                 messages.append(b"Subject: large\r\n\r\n" + line_ * (int(rest) // len(line_)))
             case "header":
                 messages.append("Subject: é".encode() + b"\r\n x" * (int(rest) // 4) + b"\r\n\r\nx\r\n")
-            case "terms" | "terms-of":
+            case "terms" | "terms-of" | "to":
                 pass
             case _:
                 raise ValueError(f"{case.path}: given: {line}")
@@ -123,6 +136,7 @@ class Pop3Scene:
         self._alice: AccountId = account.id
         self.store: FaultyStore | None = None
         self._clock = clock
+        self._directory = directory
         self.executor = InlineExecutor(clock)
         self._keyless: Directory | None = None
         if "lost-key" in case.needs:
@@ -143,7 +157,7 @@ class Pop3Scene:
     async def prepare(self) -> None:
         """Deliver what is given."""
         self.store = FaultyStore(fresh_store())
-        await fill(self.store, self._alice, given_messages(self._case))
+        await fill(self.store, self._alice, given_messages(self._case), given_envelopes(self._case))
 
     def open(self, transport: FakeTransport) -> tuple[Engine[Any], Session]:
         assert self.store is not None
@@ -158,7 +172,8 @@ class Pop3Scene:
             self._authenticator,
             stls="no-certificate" not in needs,
             rules=self._rules,
-            profiles=frozenset(Profile) if "legacy" in needs else frozenset(),
+            profiles=frozenset(each for each in Profile if each in needs),
+            hosts=self._directory,
             timestamps=self._timestamps,
         )
         return engine, session

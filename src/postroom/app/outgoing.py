@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from postroom.app.pop3 import host_of
 from postroom.config.settings import Settings, TlsMode
 from postroom.net.dial import ClientConnection, dial
 from postroom.net.tls import client_context
@@ -117,6 +118,7 @@ class Outgoing:
                 schedule=Schedule(chosen.retry_schedule, chosen.warn_after, chosen.lifetime),
                 record=_log_attempt,
                 bug=lambda error: _log.error("internal error", exc_info=error),
+                host_of=host_of(settings, directory),
             )
         )
 

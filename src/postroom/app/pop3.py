@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ import structlog
 from postroom.config.paths import DataDir
 from postroom.config.pop3 import Pop3
 from postroom.config.settings import Listener, Settings
+from postroom.model.account import Account
 from postroom.model.errors import Unavailable
 from postroom.model.ids import AccountId, UidValidity
 from postroom.net.listeners import is_in
@@ -29,7 +31,9 @@ from postroom.session.pop3.apop import Timestamps, no_timestamps
 from postroom.session.pop3.policy import Policy, Rules, Terms
 from postroom.session.pop3.surrogates import Measure
 from postroom.session.transport import Transport
+from postroom.store.directory import Directory
 from postroom.wire.pop3.apop import fresh_timestamp
+from postroom.wire.pop3.spec import Profile
 
 _log = structlog.get_logger("postroom.pop3")
 
@@ -63,6 +67,20 @@ def timestamps_of(listener: Listener) -> Timestamps:
         return fresh_timestamp() if usable else ""
 
     return timestamp
+
+
+def host_of(settings: Settings, directory: Directory) -> Callable[[str], Account | None] | None:
+    """Which account stands for a domain, if mail is read by recipient on any listener (SDPS)."""
+    return directory.host_account if any(each.pop3_sdps for each in settings.listeners) else None
+
+
+def profiles_of(listener: Listener) -> frozenset[Profile]:
+    """Commands beyond the standards of today that a listener has."""
+    chosen = {
+        Profile.LEGACY: listener.pop3_legacy,
+        Profile.SDPS: listener.pop3_sdps,
+    }
+    return frozenset(profile for profile, wanted in chosen.items() if wanted)
 
 
 def rules_of(settings: Settings) -> Rules:

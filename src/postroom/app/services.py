@@ -23,7 +23,7 @@ import structlog
 
 from postroom.app.executors import BoundedExecutor
 from postroom.app.outgoing import Outgoing, smarthost_of
-from postroom.app.pop3 import rules_of, timestamps_of
+from postroom.app.pop3 import host_of, profiles_of, rules_of, timestamps_of
 from postroom.app.provision import Provisioner
 from postroom.config.passwords import Auth
 from postroom.config.settings import Listener, ListenerProtocol, Settings, TlsMode
@@ -251,6 +251,7 @@ class Services:
             ),
             record=_log_transaction,
             queue_changed=self.outgoing.wake,
+            host_of=host_of(settings, self._directory),
         )
 
     def _smtp_maker(self, kind: type[SmtpSession], *, starttls: bool) -> SessionMaker:
@@ -289,6 +290,7 @@ class Services:
             rules=self._pop3_rules,
             profiles=profiles,
             timestamps=timestamps,
+            hosts=self._directory,
         )
 
     def _make_kpop(self, connection: Connection) -> tuple[Engine[Any], Session]:
@@ -335,7 +337,7 @@ class Services:
             case ListenerProtocol.LMTP:
                 return self._smtp_maker(LmtpSession, starttls=upgrade)
             case ListenerProtocol.POP3:
-                profiles = frozenset({Profile.LEGACY} if listener.pop3_legacy else ())
+                profiles = profiles_of(listener)
                 timestamps = timestamps_of(listener)
                 return lambda connection: self._make_pop3(connection, upgrade, profiles, timestamps)
             case ListenerProtocol.POP2:

@@ -121,6 +121,12 @@ class Listener:
     pop3_legacy: bool = setting(
         False, "Whether POP3 here knows LAST and RPOP, too (RFC 1081, RFC 1225); RPOP lets nobody in."
     )
+    pop3_sdps: bool = setting(
+        False,
+        "Whether POP3 here knows SDPS, too: whoever has the password of a domain's catch-all account logs in as the domain, or "
+        "as `user@domain` to see that recipient's mail alone; `*ENV` tells envelopes. From then on such an account keeps a copy "
+        "of a message for each of its recipients.",
+    )
     client_authorities: Path | None = setting(
         None,
         "PEM file with authorities whose certificates prove who a client is (EXTERNAL). Set: clients are asked for one, and may "

@@ -2,7 +2,8 @@
 
 Invariants:
 - On return everything that is reported as taken is durable.
-- An account gets one copy, however many recipients lead to it.
+- An account gets one copy, however many recipients lead to it; only one that stands for a whole domain gets a copy for each
+  recipient that is ``apart``, for whoever reads one recipient's mail removes it.
 - Nothing that was taken is lost and nothing bounces that could have been refused: when some destinations fail after others
   have succeeded, the failed ones are queued for another local attempt before success is reported (a reply cannot be
   negative any more without the sender sending twice to those who have the message).
@@ -12,6 +13,7 @@ It must not know: protocols.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from postroom.delivery.recipients import Recipient
@@ -45,6 +47,9 @@ class Parcel:
 Outcome = PostroomError | None
 """None for taken, else why not."""
 
+Copy = tuple[AccountId, str]
+"""One copy of a message: whose, and for which recipient when there can be several, else empty."""
+
 
 async def deliver(store: MailStore, parcel: Parcel) -> list[Outcome]:
     """One outcome for each recipient (LMTP). A recipient of which some destinations succeeded is taken.
@@ -53,15 +58,16 @@ async def deliver(store: MailStore, parcel: Parcel) -> list[Outcome]:
     """
     failures = await _store(store, parcel)
     outcomes: list[Outcome] = []
-    later: dict[AccountId, Account] = {}
+    later: set[Copy] = set()
     for recipient in parcel.recipients:
-        failed = [account for account in recipient.accounts if account.id in failures]
-        if failed and len(failed) == len(recipient.accounts) and not recipient.remote:
-            outcomes.append(failures[failed[0].id])
+        copies = _copies(recipient)
+        failed = [copy for copy in copies if copy in failures]
+        if failed and len(failed) == len(copies) and not recipient.remote:
+            outcomes.append(failures[failed[0]])
             continue
         outcomes.append(None)
-        later.update((account.id, account) for account in failed)
-    await _queue_locally(store, parcel, list(later.values()))
+        later.update(failed)
+    await _queue_locally(store, parcel, later)
     return outcomes
 
 
@@ -77,20 +83,26 @@ async def deliver_as_one(store: MailStore, parcel: Parcel) -> None:
     taken = any(recipient.remote for recipient in parcel.recipients) or len(failures) < len(_local(parcel))
     if not taken:
         raise next((reason for reason in reasons if isinstance(reason, Unavailable)), reasons[0])
-    await _queue_locally(store, parcel, [_local(parcel)[account][0] for account in failures])
+    await _queue_locally(store, parcel, failures)
 
 
-def _local(parcel: Parcel) -> dict[AccountId, tuple[Account, Address]]:
-    """Each account once, with the first recipient that led to it."""
-    found: dict[AccountId, tuple[Account, Address]] = {}
+def _copies(recipient: Recipient) -> dict[Copy, Account]:
+    """What a recipient leads to here."""
+    which = str(recipient.address).lower() if recipient.apart else ""
+    return {(account.id, which): account for account in recipient.accounts}
+
+
+def _local(parcel: Parcel) -> dict[Copy, tuple[Account, Address]]:
+    """Each copy once, with the first recipient that led to it."""
+    found: dict[Copy, tuple[Account, Address]] = {}
     for recipient in parcel.recipients:
-        for account in recipient.accounts:
-            found.setdefault(account.id, (account, recipient.address))
+        for copy, account in _copies(recipient).items():
+            found.setdefault(copy, (account, recipient.address))
     return found
 
 
-async def _store(store: MailStore, parcel: Parcel) -> dict[AccountId, PostroomError]:
-    """Commit everything; accounts that could not take it, with the reason."""
+async def _store(store: MailStore, parcel: Parcel) -> dict[Copy, PostroomError]:
+    """Commit everything; copies that could not be stored, with the reason."""
     local = _local(parcel)
     content = parcel.content
     deliveries = [
@@ -104,24 +116,29 @@ async def _store(store: MailStore, parcel: Parcel) -> dict[AccountId, PostroomEr
                 envelope_to=str(address),
             ),
         )
-        for account, (_, address) in local.items()
+        for (account, _), (_, address) in local.items()
     ]
     remote = dict.fromkeys(str(address) for recipient in parcel.recipients for address in recipient.remote)
     queued = [_queued(parcel, list(remote), parcel.date)] if remote else []
     outcomes = await store.deliver(Batch(deliveries, queued))
-    failures: dict[AccountId, PostroomError] = {}
-    for account, outcome in zip(local, outcomes, strict=True):
+    failures: dict[Copy, PostroomError] = {}
+    for copy, outcome in zip(local, outcomes, strict=True):
         if isinstance(outcome, PostroomError):
-            failures[account] = outcome
+            failures[copy] = outcome
         elif isinstance(outcome, Exception):
             raise outcome
     return failures
 
 
-async def _queue_locally(store: MailStore, parcel: Parcel, accounts: list[Account]) -> None:
-    """Have the queue try these accounts again; an account's name is an address of its."""
-    if accounts:
-        queued = _queued(parcel, [account.name for account in accounts], parcel.date + parcel.retry_after)
+async def _queue_locally(store: MailStore, parcel: Parcel, copies: Collection[Copy]) -> None:
+    """Have the queue try these copies again; an account's name is an address of its."""
+    if copies:
+        addresses = [
+            str(address) if copy[1] else account.name
+            for copy, (account, address) in _local(parcel).items()
+            if copy in copies
+        ]
+        queued = _queued(parcel, addresses, parcel.date + parcel.retry_after)
         await store.deliver(Batch(queued=[queued]))
 
 

@@ -69,19 +69,23 @@ class Directory(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class Recipient:
-    """An accepted recipient: ``address`` as it was given, where it leads."""
+    """An accepted recipient: ``address`` as it was given, where it leads; ``apart``: its account keeps a copy of its own for
+    this recipient."""
 
     address: Address
     accounts: tuple[Account, ...] = ()
     remote: tuple[Address, ...] = ()
+    apart: bool = False
 
 
 @dataclass(slots=True, frozen=True)
 class RecipientPolicy:
-    """``may_relay``: the sender is authenticated; ``has_route``: a smarthost is configured."""
+    """``may_relay``: the sender is authenticated; ``has_route``: a smarthost is configured; ``host_of`` gives the account that
+    stands for a whole domain and keeps a copy for each recipient there (SDPS), None where nobody logs in that way."""
 
     may_relay: bool = False
     has_route: bool = False
+    host_of: Callable[[str], Account | None] | None = None
 
 
 def accept_recipient(
@@ -109,7 +113,9 @@ def accept_recipient(
         raise Unavailable(private=f"{address} leads to a foreign address and there is no smarthost")
     if not remote and all(_is_full(usage(account.id), size) for account in accounts):
         raise QuotaExceeded
-    return Recipient(address, accounts, remote)
+    # An address that leads to others, too, would reach them twice when its copy had to be tried again.
+    apart = policy.host_of is not None and not remote and accounts == (policy.host_of(address.domain),)
+    return Recipient(address, accounts, remote, apart)
 
 
 def _foreign(address: Address, policy: RecipientPolicy) -> Recipient:

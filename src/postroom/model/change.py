@@ -38,7 +38,8 @@ class MailboxChanges:
     """Everything that happened to one mailbox since a modseq, folded: a reader that applies it has the state at ``modseq``.
 
     ``added``: UIDs new since then and still there. ``gone``: UIDs that were there then and no longer are; ``passed``: those
-    that came and went in between, which concern a reader who has looked meanwhile. ``flags``: current flags of entries changed since then (added ones included).
+    that came and went in between, which concern a reader who has looked meanwhile. ``flags``: current flags of entries
+    changed since then (added ones included).
     ``complete`` is False when the log no longer reaches back: the reader must load the mailbox anew.
     ``removed`` is True when the mailbox itself has gone.
     """

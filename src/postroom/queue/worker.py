@@ -19,6 +19,7 @@ from postroom.delivery.bounces import Notice, notify
 from postroom.delivery.pipeline import Parcel, deliver
 from postroom.delivery.recipients import Directory, RecipientPolicy, accept_recipient
 from postroom.mime.dsn import RecipientStatus
+from postroom.model.account import Account
 from postroom.model.errors import LimitExceeded, PostroomError, QuotaExceeded, Unavailable
 from postroom.model.ids import QueueId
 from postroom.queue.routes import Here, Routes, Smarthost, parse_recipient
@@ -68,6 +69,8 @@ class QueueService:
     schedule: Schedule = Schedule()
     record: Callable[[AttemptRecord], None] | None = None
     bug: Callable[[Exception], None] | None = None
+    host_of: Callable[[str], Account | None] | None = None
+    """As in ``delivery.recipients.RecipientPolicy``."""
 
 
 class Queue:
@@ -194,7 +197,7 @@ class Queue:
             return Result(Verdict.FAILED, "not an address", "5.1.3")
         octets = service.store.queue_octets(message)
         try:
-            policy = RecipientPolicy(has_route=service.routes.smarthost is not None)
+            policy = RecipientPolicy(has_route=service.routes.smarthost is not None, host_of=service.host_of)
             recipient = accept_recipient(parsed, service.directory, service.store.usage, policy, octets.size)
             spool = service.store.spool(octets.size)
             try:

@@ -2,7 +2,8 @@
 
 Invariants:
 - Opening one costs the same whatever INBOX holds: STAT is answered from INBOX's counters. UIDs and sizes are read when a
-  command first names a message (12 octets of memory for each), and never read again.
+  command first names a message (12 octets of memory for each), and never read again. Only where a part of INBOX is selected
+  it is read before it is counted.
 - Messages that came after the login are no part of it. What another protocol removes after the login keeps its number and
   answers -ERR, also when it went before that first reading: the mailbox's log of changes tells of it.
 
@@ -12,7 +13,7 @@ It must not know: the wire, sockets.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 from postroom.model.account import Account
@@ -20,7 +21,7 @@ from postroom.model.errors import NoSuchMailbox, NoSuchMessage
 from postroom.model.mailbox import Mailbox
 from postroom.model.message import Octets
 from postroom.model.uidset import UidSet
-from postroom.store.api import Column, MailStore
+from postroom.store.api import Column, MailStore, Row
 
 _LINES: Final = 20_000
 """Lines of a listing made at a time."""
@@ -36,13 +37,23 @@ class Turn:
 class Maildrop:
     """The snapshot of one INBOX: message numbers from 1, sizes, marks."""
 
-    __slots__ = ("_account", "_deleted", "_prefix", "_sizes", "_store", "_uids", "count", "inbox", "octets")
+    __slots__ = (
+        "_account", "_deleted", "_prefix", "_selects", "_sizes", "_store", "_uids", "count", "inbox", "octets"
+    )  # fmt: skip
 
-    def __init__(self, store: MailStore, account: Account, inbox: Mailbox) -> None:
-        """``inbox`` as it was read at the login."""
+    def __init__(
+        self,
+        store: MailStore,
+        account: Account,
+        inbox: Mailbox,
+        selects: Callable[[str | None], bool] | None = None,
+    ) -> None:
+        """``inbox`` as it was read at the login; ``selects`` says by the envelope recipient which messages the maildrop has:
+        it must be read before it is counted."""
         self.inbox = inbox
         self._store = store
         self._account = account
+        self._selects = selects
         self._prefix = f"{inbox.uid_validity}."
         self._uids: array[int] | None = None
         self._sizes: array[int] = array("Q")
@@ -56,21 +67,26 @@ class Maildrop:
         """UIDs by message number less one, read from the store the first time. Raises PostroomError."""
         if self._uids is not None:
             return self._uids
-        uids, sizes = array("I"), array("Q")
+        uids, sizes, selects = array("I"), array("Q"), self._selects
+        columns = (
+            (Column.UID, Column.SIZE) if selects is None else (Column.UID, Column.SIZE, Column.ENVELOPE_TO)
+        )
         if self.inbox.uid_next > 1:
             wanted = UidSet([(1, self.inbox.uid_next - 1)])
             try:
-                for batch in self._store.fetch(
-                    self._account.id, self.inbox.id, wanted, (Column.UID, Column.SIZE)
+                for number, batch in enumerate(
+                    self._store.fetch(self._account.id, self.inbox.id, wanted, columns)
                 ):
-                    if uids:
+                    if number:
                         await Turn()
+                    if selects is not None:
+                        batch = [row for row in batch if selects(row[2])]
                     uids.extend([row[0] for row in batch])
                     sizes.extend([row[1] for row in batch])
             except NoSuchMailbox:
                 pass  # another session has removed INBOX, and all its messages with it
             else:
-                if len(uids) < self.inbox.messages:
+                if selects is None and len(uids) < self.inbox.messages:
                     uids, sizes = self._with_gone(uids, sizes)
         self._uids, self._sizes = uids, sizes
         self.count, self.octets = len(uids), sum(sizes)
@@ -135,13 +151,21 @@ class Maildrop:
 
     async def message(self, number: int) -> Octets:
         """A message's octets. Raises NoSuchMessage, also when another session has removed it."""
+        octets: Octets = (await self._columns(number, Column.OCTETS))[0]
+        return octets
+
+    async def envelope(self, number: int) -> tuple[str | None, str | None]:
+        """Sender and recipient a message was delivered with, None for what was not delivered. Raises NoSuchMessage."""
+        sender, recipient = await self._columns(number, Column.ENVELOPE_FROM, Column.ENVELOPE_TO)
+        return sender, recipient
+
+    async def _columns(self, number: int, *columns: Column) -> Row:
         index = await self.index(number)
         uids = UidSet.of(((await self.read())[index],))
         try:
-            for batch in self._store.fetch(self._account.id, self.inbox.id, uids, (Column.OCTETS,)):
+            for batch in self._store.fetch(self._account.id, self.inbox.id, uids, columns):
                 for row in batch:
-                    octets: Octets = row[0]
-                    return octets
+                    return row
         except NoSuchMailbox as error:
             raise NoSuchMessage from error
         raise NoSuchMessage

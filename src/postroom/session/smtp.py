@@ -70,6 +70,8 @@ class SmtpService:
     record: Callable[[TransactionRecord], None] | None = None
     queue_changed: Callable[[], None] | None = None
     """Called after something was queued, so that it leaves at once."""
+    host_of: Callable[[str], Account | None] | None = None
+    """The account that stands for a whole domain; None where nobody reads its mail by recipient (SDPS)."""
 
 
 class SmtpSession(ABC):
@@ -131,7 +133,9 @@ class SmtpSession(ABC):
 
     def policy(self) -> RecipientPolicy:
         """To whom this client may send: an alias may lead elsewhere, the client itself may not."""
-        return RecipientPolicy(may_relay=False, has_route=self.service.has_route)
+        return RecipientPolicy(
+            may_relay=False, has_route=self.service.has_route, host_of=self.service.host_of
+        )
 
     @abstractmethod
     def header_check(self, mail: Mail) -> HeaderCheck | None:

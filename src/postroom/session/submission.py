@@ -37,7 +37,11 @@ class SubmissionSession(InboundSession):
 
     def policy(self) -> RecipientPolicy:
         """Anyone."""
-        return RecipientPolicy(may_relay=self.account is not None, has_route=self.service.has_route)
+        return RecipientPolicy(
+            may_relay=self.account is not None,
+            has_route=self.service.has_route,
+            host_of=self.service.host_of,
+        )
 
     def check_sender(self, mail: Mail) -> None:
         """The null reverse-path is for receipts (RFC 8098 §2.1); anything else must be an own address."""

@@ -127,6 +127,13 @@ class Directory(DirectoryChanges):
             "SELECT name, catch_all FROM domain ORDER BY name"
         )]  # fmt: skip
 
+    def host_account(self, domain: str) -> Account | None:
+        """The account that stands for a whole domain: its catch-all, when that is an account itself; any spelling."""
+        here = self._domain(domain)
+        if here is None or here.catch_all is None:
+            return None
+        return self.account(here.catch_all)
+
     def default_domain(self) -> str | None:
         """The domain that was added first: where ``postmaster`` without a domain is (RFC 5321 §4.5.1)."""
         rows = self._cached(("default",), lambda: self._rows("SELECT name FROM domain ORDER BY id LIMIT 1"))

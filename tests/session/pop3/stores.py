@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from postroom.model.errors import Corrupt, Unavailable
@@ -20,15 +21,23 @@ def fresh_store() -> MemoryStore:
     return MemoryStore()
 
 
-async def fill(store: Any, account: AccountId, messages: Sequence[bytes]) -> None:
-    """Deliver messages to INBOX, the way they come in."""
+async def fill(
+    store: Any,
+    account: AccountId,
+    messages: Sequence[bytes],
+    envelopes: Sequence[tuple[str | None, str | None]] = (),
+) -> None:
+    """Deliver messages to INBOX, the way they come in; ``envelopes`` are sender and recipient of the first of them."""
     await store.create_account(account)
     batch = Batch()
-    for octets in messages:
+    for octets, envelope in zip_longest(messages, envelopes, fillvalue=(None, None)):
+        assert isinstance(octets, bytes)
+        sender, recipient = envelope
         spool = store.spool(len(octets))
         spool.write(octets)
         result = await spool.finish()
-        batch.deliveries.append(Delivery(account, NewMessage(result.blob, result.facts, DAY)))
+        new = NewMessage(result.blob, result.facts, DAY, envelope_from=sender, envelope_to=recipient)
+        batch.deliveries.append(Delivery(account, new))
     for outcome in await store.deliver(batch):
         assert isinstance(outcome, Appended)
 

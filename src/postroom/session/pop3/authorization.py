@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from postroom.model.credentials import saslprep
 from postroom.model.errors import AuthenticationFailed
+from postroom.session.pop3.sdps import whose
 from postroom.wire.pop3.commands import Auth, Pass, Stls, User
 from postroom.wire.pop3.replies import BeginTls, Continue, Err, Listing, Ok, ResponseCode
 from postroom.wire.pop3.server import AuthResponse
@@ -50,7 +51,9 @@ async def password(session: Pop3Session, command: Pass) -> None:
     elif not _acceptable(command.password):
         session.engine.send(Err("Characters not acceptable in a name or password", ResponseCode.AUTH))
     else:
-        await session.log_in(session.authenticator.login(user, command.password, session.transport, "USER"))
+        name, selection = whose(session.hosts, user) if session.hosts is not None else (user, None)
+        login = session.authenticator.login(name, command.password, session.transport, "USER")
+        await session.log_in(login, selection)
 
 
 def _acceptable(text: str) -> bool:

@@ -22,6 +22,7 @@ from postroom.session.pop3.apop import Timestamps, no_timestamps
 from postroom.session.pop3.basics import summary
 from postroom.session.pop3.errors import code_of
 from postroom.session.pop3.policy import Rules, Terms
+from postroom.session.pop3.sdps import Hosts, Selection
 from postroom.session.pop3.surrogates import Surrogates
 from postroom.session.pop3.table import HANDLERS
 from postroom.session.transport import Transport
@@ -52,9 +53,11 @@ class Pop3Session:
         rules: Rules | None = None,
         profiles: frozenset[Profile] = frozenset(),
         timestamps: Timestamps = no_timestamps,
+        hosts: Hosts | None = None,
     ) -> None:
         """``stls``: whether the listener has a certificate for STLS; ``rules``: none unless given;
-        ``profiles``: commands beyond those of today; ``timestamps``: for greetings, so that APOP can be used."""
+        ``profiles``: commands beyond those of today; ``timestamps``: for greetings, so that APOP can be used; ``hosts``: where
+        SDPS finds domains' accounts."""
         self.transport = transport
         self.engine = engine
         self.store = store
@@ -64,6 +67,8 @@ class Pop3Session:
         self._timestamps = timestamps
         self.timestamp = ""
         """Of the greeting, as long as APOP may use it."""
+        self.hosts = hosts if Profile.SDPS in profiles else None
+        """Set where logins may name a domain."""
         self.last = 0
         """The highest message that was accessed."""
         self.user: str | None = None
@@ -141,9 +146,9 @@ class Pop3Session:
         assert self._maildrop is not None
         return self._account, self._maildrop
 
-    async def log_in(self, login: Awaitable[Account]) -> None:
-        """Open the maildrop of whoever ``login`` proves to be there, and answer. Raises InUse, TooSoon,
-        Unavailable."""
+    async def log_in(self, login: Awaitable[Account], selection: Selection | None = None) -> None:
+        """Open the maildrop of whoever ``login`` proves to be there, or what ``selection`` takes of it, and answer. Raises
+        InUse, TooSoon, Unavailable."""
         try:
             account = await login
         except AuthenticationFailed as error:
@@ -155,7 +160,7 @@ class Pop3Session:
         try:
             terms = self._rules.policy.of(account.name)
             self._rules.admit(account.id, terms)
-            maildrop = await self._snapshot(account)
+            maildrop = await self._snapshot(account, selection)
         except BaseException:
             await self.release()
             raise
@@ -179,11 +184,14 @@ class Pop3Session:
         if lease is not None:
             await lease.release()
 
-    async def _snapshot(self, account: Account) -> Maildrop:
+    async def _snapshot(self, account: Account, selection: Selection | None) -> Maildrop:
         try:
             inbox = self.store.mailbox(account.id, INBOX)
         except (NoSuchMailbox, Unavailable):
             # The account may be new: nothing has been delivered to it yet.
             await self.store.create_account(account.id, account.quota)
             inbox = self.store.mailbox(account.id, INBOX)
-        return Maildrop(self.store, account, inbox)
+        maildrop = Maildrop(self.store, account, inbox, selection)
+        if selection is not None:
+            await maildrop.read()  # no counters tell what a part of INBOX holds
+        return maildrop

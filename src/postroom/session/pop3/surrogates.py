@@ -157,7 +157,8 @@ class Surrogates:
         measure, uids = self._measure, await self._maildrop.read()
         first = bisect_right(uids, measure.below - 1)
         if first < len(uids):
-            await self._look_at(UidSet([(uids[first], uids[-1])]))
+            # Also what this session does not show: the measure is INBOX's.
+            await self._look_at(UidSet([(measure.below, self._maildrop.inbox.uid_next - 1)]))
             measure.below = self._maildrop.inbox.uid_next
             self._measures.save(self._account.id, self._validity, measure)
         for uid, size in measure.sizes.items():

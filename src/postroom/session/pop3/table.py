@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from postroom.session.pop3 import apop, authorization, basics, international, legacy, transaction
+from postroom.session.pop3 import apop, authorization, basics, international, legacy, sdps, transaction
 
 if TYPE_CHECKING:
     from postroom.session.pop3.session import Handlers
@@ -16,4 +16,5 @@ HANDLERS: Final[Handlers] = {
     **transaction.HANDLERS,
     **international.HANDLERS,
     **legacy.HANDLERS,
+    **sdps.HANDLERS,
 }

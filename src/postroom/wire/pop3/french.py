@@ -56,4 +56,5 @@ TEXTS: Final[Mapping[str, str]] = {
     "Not offered here": "Pas offert ici",
     "No valid recipients in the header": "Aucun destinataire valable dans l'en-tête",
     "Message too large": "Message trop grand",
+    "Envelope follows": "Voici l'enveloppe",
 }

@@ -56,4 +56,5 @@ TEXTS: Final[Mapping[str, str]] = {
     "Not offered here": "Wird hier nicht angeboten",
     "No valid recipients in the header": "Keine gültigen Empfänger im Kopf",
     "Message too large": "Nachricht zu groß",
+    "Envelope follows": "Hier ist der Umschlag",
 }

@@ -56,4 +56,5 @@ TEXTS: Final[Mapping[str, str]] = {
     "Not offered here": "No se ofrece aquí",
     "No valid recipients in the header": "No hay destinatarios válidos en la cabecera",
     "Message too large": "Mensaje demasiado grande",
+    "Envelope follows": "Aquí está el sobre",
 }

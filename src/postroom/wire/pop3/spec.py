@@ -40,6 +40,8 @@ class Profile(StrEnum):
 
     LEGACY = "legacy"
     """LAST and RPOP (RFC 1081, RFC 1225)."""
+    SDPS = "sdps"
+    """``*ENV``, and logins for one recipient of a domain."""
 
 
 class Command:

@@ -6,10 +6,16 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Final
 
-from postroom.wire.pop3 import apop, commands, international, legacy
+from postroom.wire.pop3 import apop, commands, international, legacy, sdps
 from postroom.wire.pop3.spec import Command, CommandSpec, Offers, Profile, State
 
-COMMANDS: Final[tuple[CommandSpec, ...]] = (*commands.ROWS, *apop.ROWS, *international.ROWS, *legacy.ROWS)
+COMMANDS: Final[tuple[CommandSpec, ...]] = (
+    *commands.ROWS,
+    *apop.ROWS,
+    *international.ROWS,
+    *legacy.ROWS,
+    *sdps.ROWS,
+)
 
 BY_KEYWORD: Final = {spec.name: spec for spec in COMMANDS}
 EVERY_PROFILE: Final = frozenset(Profile)
