@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 from postroom.model.errors import Corrupt, Unavailable
 from postroom.model.flags import FlagChange, SystemFlag
 from postroom.model.ids import Modseq
+from postroom.model.message import Octets
 from postroom.model.uidset import UidSet
 from postroom.session.imap.binary import BinaryReader, Decoded
 from postroom.session.imap.plan import FetchPlan, sets_seen
 from postroom.session.imap.resync import vanish, vanished_since
-from postroom.session.imap.sections import Found, SectionReader
+from postroom.session.imap.sections import INLINE, Found, SectionReader
 from postroom.session.imap.turn import Turn
 from postroom.store.api import Column, Row
 from postroom.wire.imap.commands import Fetch
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
     from postroom.session.imap.view import View
 
+_JOINED: Final = 1 << 16
+"""Octets of small messages that are written as one."""
 _FLUSH_AT: Final = 1 << 18
 """Octets of output after which the peer is waited for."""
 
@@ -131,11 +134,47 @@ class _Fetching:
             rows, numbers = self._numbered(batch)
             if not rows:
                 continue
-            if plan.sections:
+            if plan.whole:
+                damaged = await self._send_whole(rows, plan.responses(rows, numbers), *plan.whole) or damaged
+            elif plan.sections:
                 damaged = await self._send_sections(rows, plan.responses(rows, numbers)) or damaged
             else:
                 session.engine.write(plan.joined(rows, numbers))
             sent = True
+        return damaged
+
+    async def _send_whole(self, rows: list[Row], heads: Iterable[bytes], label: bytes, at: int) -> bool:
+        """As ``_send_sections``, for whole messages and nothing else: what BODY.PEEK[] of a mailbox asks for. Small messages
+        are joined many at a time (measured, 4 KB: 0.8 of the CPU time of FETCH 1:* BODY.PEEK[])."""
+        session, write = self._session, self._output.write
+        gap = b"" if self._plan.bare else b" "
+        damaged = False
+        pieces: list[bytes] = []
+        size = 0
+        for row, head in zip(rows, heads, strict=True):
+            octets: Octets = row[at]
+            length = octets.size
+            if 0 < length <= INLINE:
+                try:
+                    found = octets.read(0, length)
+                    if not isinstance(found, bytes):
+                        found = await found
+                except Corrupt:
+                    damaged = True
+                    continue
+                pieces += (head, b"%b%b {%d}\r\n" % (gap, label, len(found)), found, b")\r\n")
+                size += length
+                if size <= _JOINED:
+                    continue
+            if pieces:
+                write(b"".join(pieces))
+                pieces, size = [], 0
+            if not 0 < length <= INLINE:
+                self._write(head, [BlobSlice(octets, 0, length) if length else b""])
+            if session.engine.output_size > _FLUSH_AT:
+                await session.relieve()
+        if pieces:
+            write(b"".join(pieces))
         return damaged
 
     async def _send_sections(self, rows: list[Row], heads: Iterable[bytes]) -> bool:

@@ -111,6 +111,14 @@ class FetchPlan:
         """Whether there is nothing but sections."""
         return not self._fragments
 
+    @property
+    def whole(self) -> tuple[bytes, int] | None:
+        """Label and place of the octets in a row, when whole messages are the only section."""
+        section = self.sections[0] if len(self.sections) == 1 else None
+        if isinstance(section, SectionReader) and section.whole is not None:
+            return section.label, section.whole
+        return None
+
     def responses(self, rows: Sequence[Row], numbers: Iterable[int]) -> Iterable[bytes]:
         """The responses for rows with these sequence numbers, one each; open-ended when there are sections."""
         columns = list(zip(*rows, strict=True))

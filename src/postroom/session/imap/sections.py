@@ -64,6 +64,11 @@ class SectionReader:
         self._names = frozenset(name.encode("ascii").lower() for name in section.fields) if filtered else None
         self._negate = section.text is SectionText.HEADER_FIELDS_NOT
 
+    @property
+    def whole(self) -> int | None:
+        """Where the octets of a row are, when all of them are wanted; else None."""
+        return self._octets if self._structure is None and self._partial is None else None
+
     def read(self, row: Row) -> Found | Awaitable[Found]:
         """The section of a row's message; awaitable when the octets are not at hand. Raises Corrupt, Unavailable."""
         octets: Octets = row[self._octets]

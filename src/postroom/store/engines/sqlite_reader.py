@@ -357,14 +357,16 @@ class ShardReader:
         width = plan.width
         if not plan.octets_at:
             return [row[:width] for row in rows]
-        done = []
-        for row in rows:
-            values = list(row[:width])
-            octets = self._octets(*row[-3:])
-            for at in plan.octets_at:
-                values[at] = octets
-            done.append(tuple(values))
-        return done
+        (at,) = plan.octets_at
+        after = at + 1
+        return [
+            (
+                *row[:at],
+                self._octets(*row[-3:]) if row[-1] is None else InlineOctets(row[-1]),
+                *row[after:width],
+            )
+            for row in rows
+        ]
 
     def structure(self, account: AccountId, message: MessageId) -> Part:
         """Raises NoSuchMessage."""
