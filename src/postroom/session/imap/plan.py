@@ -132,6 +132,8 @@ class FetchPlan:
         if self.template == _FLAGS_ALONE and isinstance(numbers, range):
             flags = list(values[0])
             tails = {each: b" FETCH (FLAGS (%b))\r\n" % each for each in set(flags)}
+            if len(tails) == 1:
+                return lines_of_run(numbers, [tails[flags[0]]] * len(flags))
             return lines_of_run(numbers, list(map(tails.__getitem__, flags)))
         return self.template * len(rows) % tuple(chain.from_iterable(zip(numbers, *values, strict=True)))
 

@@ -51,13 +51,17 @@ def lines_of_run(numbers: range, tails: Sequence[bytes]) -> bytes:
         count = min(1_000 - rest, stop - first)
         some = tails[at : at + count]
         head = b"* %d" % thousand
-        headed = {tail: tail + head for tail in set(some)}
-        block = [b""] * (2 * count)
-        block[0::2] = _THOUSAND[rest : rest + count]
-        block[1::2] = map(headed.__getitem__, some)
-        block[-1] = some[-1]
+        kinds = set(some)
         pieces.append(head)
-        pieces += block
+        if len(kinds) == 1:
+            pieces += ((some[0] + head).join(_THOUSAND[rest : rest + count]), some[0])
+        else:
+            headed = {tail: tail + head for tail in kinds}
+            block = [b""] * (2 * count)
+            block[0::2] = _THOUSAND[rest : rest + count]
+            block[1::2] = map(headed.__getitem__, some)
+            block[-1] = some[-1]
+            pieces += block
         at, first = at + count, first + count
     return b"".join(pieces)
 
