@@ -165,6 +165,7 @@ class EchoServer:
         limits: ConnectionLimits | None = None,
         driver: DriverSettings | None = None,
         cleartext: Callable[[], tuple[Any, ...]] = tuple,
+        banned: Callable[[str], bool] | None = None,
     ) -> None:
         self.sessions: list[EchoSession] = []
         self.meter = CountingMeter()
@@ -182,6 +183,8 @@ class EchoServer:
             meter=self.meter,
             contexts=contexts,
             driver=driver,
+            banned=banned,
+            ban_refusal=b"go away\r\n",
         )
         self._socket = bind("127.0.0.1", 0)
         self.port = self._socket.getsockname()[1]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from postroom.net.limits import ConnectionCounter, ConnectionLimits, network_of
+from postroom.net.tls import server_context
 from tests.net.echo import EchoServer
 
 
@@ -52,3 +54,28 @@ async def test_a_full_service_says_so() -> None:
         assert await third.readline() == b"hello\r\n"
         third_writer.close()
         assert server.meter.events.count("refused") == 1
+
+
+async def test_a_banned_address_is_told_so_and_let_in_when_it_no_longer_is() -> None:
+    banned = {"127.0.0.1"}
+    async with EchoServer(banned=banned.__contains__) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        async with asyncio.timeout(20):
+            assert await reader.read() == b"go away\r\n"
+        writer.close()
+        assert server.sessions == []
+        assert server.meter.events == ["refused"]
+        banned.clear()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        async with asyncio.timeout(20):
+            assert await reader.readline() == b"hello\r\n"
+        writer.close()
+
+
+async def test_a_banned_address_gets_no_handshake(certificate: tuple[Path, Path]) -> None:
+    context = server_context(*certificate, "imap")
+    async with EchoServer(context, tls="implicit", banned=lambda _address: True) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()

@@ -21,6 +21,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from postroom.app.bans import REFUSALS as BAN_REFUSALS
+from postroom.app.bans import DirectoryBans
 from postroom.app.executors import BoundedExecutor
 from postroom.app.outgoing import Outgoing, smarthost_of
 from postroom.app.pop3 import host_of, profiles_of, rules_of, timestamps_of
@@ -141,6 +143,7 @@ class Services:
         )
         slots = settings.auth.slots or os.cpu_count() or 1
         self._hashing = BoundedExecutor(loop, max(1, slots // workers), settings.auth.waiters, "hash")
+        self._bans = DirectoryBans(directory, self._hashing, settings.auth)
         self._tickets = _ticket_verifier(settings, self.hostname)
         self._authenticator = Authenticator(
             directory,
@@ -153,6 +156,7 @@ class Services:
             certificate_names=tuple(map(CertificateName, settings.authentication.certificate_names)),
             channel_binding=settings.authentication.channel_binding,
             cram_md5=settings.auth.cram_md5,
+            bans=self._bans,
             without=() if settings.auth.scram_sha1 else ("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"),
         )
         self.provisioner = Provisioner(directory, store)
@@ -196,6 +200,8 @@ class Services:
             meter=self._metrics,
             contexts=partial(self._certificates.context, authorities=authorities),
             driver=DriverSettings(float(limits.tls_handshake), float(limits.write)),
+            banned=self._bans.banned if protocol in BAN_REFUSALS else None,
+            ban_refusal=BAN_REFUSALS.get(protocol, b""),
         )
         await service.listen([bound])
         self._services.append(service)
@@ -379,6 +385,7 @@ def _attempt_limits(auth: Auth) -> AttemptLimits:
         address=((60.0, minute), (86_400.0, day)),
         network=((60.0, 3 * minute), (86_400.0, 3 * day)),
         user=((3_600.0, auth.failures_per_user_hour),),
+        flood=(86_400.0, auth.ban_failures) if auth.ban_failures else None,
         shortest_delay=float(auth.delay_minimum),
         longest_delay=float(auth.delay_maximum),
     )

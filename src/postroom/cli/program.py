@@ -16,7 +16,7 @@ from typing import Annotated, Final
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from postroom import __version__
-from postroom.cli import account, alias, domain, mailbox
+from postroom.cli import account, alias, ban, domain, mailbox
 from postroom.cli.collect import collect
 from postroom.cli.config import app as config_app
 from postroom.cli.copy import copy
@@ -43,6 +43,7 @@ COMMANDS: Final[tuple[tuple[str, Callable[..., object]], ...]] = (
     ("domain", domain.app),
     ("account", account.app),
     ("alias", alias.app),
+    ("ban", ban.app),
     ("mailbox", mailbox.app),
     ("import", import_),
     ("export", export),

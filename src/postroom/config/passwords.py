@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from postroom.config.checks import check_networks
 from postroom.config.spec import Unit, setting
 
 _MIB: Final = 1024 * 1024
@@ -72,6 +73,21 @@ class Auth:
     )
     failures_per_user_hour: int = setting(
         20, "Failed logins an hour for one user, from all addresses without a good login before.", minimum=1
+    )
+    ban_failures: int = setting(
+        100,
+        "Failed and refused logins a day, as each worker counts them, after which an IP address is banned: it is refused on all "
+        "ports where people log in (`postroom ban list`). 0: nobody is banned by itself.",
+        minimum=0,
+        maximum=100_000,
+    )
+    ban_time: int = setting(
+        24 * _HOUR, "How long such a ban lasts.", unit=Unit.SECONDS, minimum=60, maximum=366 * 24 * _HOUR
+    )
+    ban_exempt: tuple[str, ...] = setting(
+        (),
+        "Networks that are never banned by themselves, such as your own; loopback never is.",
+        check=check_networks,
     )
     delay_minimum: int = setting(
         2, "Wait before the answer to a failed login.", unit=Unit.SECONDS, minimum=0, maximum=60

@@ -66,13 +66,18 @@ class Service:
         meter: Meter,
         contexts: Callable[[str], ssl.SSLContext],
         driver: DriverSettings | None = None,
+        banned: Callable[[str], bool] | None = None,
+        ban_refusal: bytes = b"",
     ) -> None:
+        """``banned`` says whether an address is turned away, with ``ban_refusal``; None: nobody is."""
         self._settings = settings
         self._make = make
         self.loop = loop
         self._counter = counter
         self._meter = meter
         self._contexts = contexts
+        self._banned = banned
+        self._ban_refusal = ban_refusal
         self.settings = driver or DriverSettings()
         self.connections: set[Connection] = set()
         self.stopping: set[Connection] = set()
@@ -110,7 +115,12 @@ class Service:
         return bool(self._settings.cleartext_networks) and self._in_clear(peer.address)
 
     def opened(self, connection: Connection) -> bool:
-        """Count a connection in; False when it is over a limit (the refusal has then been written)."""
+        """Count a connection in; False when it is over a limit or banned (the refusal has then been written)."""
+        if self._banned is not None and self._banned(connection.peer.address):
+            self._meter.refused(self.protocol)
+            if not self.implicit_tls:
+                connection.refuse(self._ban_refusal)
+            return False
         if not self._counter.admit(connection.peer.address):
             self._meter.refused(self.protocol)
             if not self.implicit_tls:

@@ -40,6 +40,8 @@ class AttemptLimits:
     address_and_user: tuple[Window, ...] = ((_HOUR, 10),)
     network_under_attack: tuple[Window, ...] = ((_HOUR, 1),)
     """What a network unknown to the account has while the account's own window is full."""
+    flood: Window | None = None
+    """Failures of an address, refused attempts among them, that are more than a mistake: the address is to be banned."""
     shortest_delay: float = 2.0
     longest_delay: float = 15.0
     exempt: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
@@ -75,6 +77,10 @@ class Failures:
         times.append(now)
         self._times.move_to_end(key)
 
+    def forget(self, key: Hashable) -> None:
+        """Nothing is known of the key any more."""
+        self._times.pop(key, None)
+
     def within(self, key: Hashable, seconds: float, now: float) -> int:
         """Failures of the key in the last ``seconds``."""
         return sum(time > now - seconds for time in self._times.get(key, ()))
@@ -96,6 +102,7 @@ class Attempts:
         self._user = Failures(limits.user, limits.capacity)
         self._pair = Failures(limits.address_and_user, limits.capacity)
         self._strangers = Failures(limits.network_under_attack, limits.capacity)
+        self._floods = None if limits.flood is None else Failures((limits.flood,), limits.capacity)
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._digests: OrderedDict[tuple[str, str], deque[bytes]] = OrderedDict()
 
@@ -116,11 +123,34 @@ class Attempts:
             and self._strangers.full((network, user), now)
         )
 
+    def refused(self, address: str, now: float) -> None:
+        """Count an attempt that was not looked at: it tells a flood, and nothing else."""
+        if self._floods is not None and self._network_of(address) is not None:
+            self._floods.add(address, now)
+
+    def flooding(self, address: str, now: float) -> bool:
+        """Whether the address tries so much that it is to be banned; it is told once."""
+        if self._floods is None or not self._floods.full(address, now):
+            return False
+        self._floods.forget(address)
+        return True
+
+    def forget(self, address: str) -> None:
+        """Somebody has let the address in again: it begins anew."""
+        network = self._network_of(address)
+        self._address.forget(address)
+        if network is not None:
+            self._network.forget(network)
+        if self._floods is not None:
+            self._floods.forget(address)
+
     def failed(self, address: str, user: str, now: float, digest: bytes | None = None) -> None:
         """Count a failure; ``digest`` tells wrong passwords apart, None is always a new one."""
         network = self._network_of(address)
         if network is None or (digest is not None and self._repeated((address, user), digest)):
             return
+        if self._floods is not None:
+            self._floods.add(address, now)
         self._address.add(address, now)
         self._network.add(network, now)
         if user:

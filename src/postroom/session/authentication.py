@@ -22,6 +22,7 @@ from postroom.model.errors import AuthenticationFailed, TooManyAttempts, Unavail
 from postroom.model.ids import AccountId
 from postroom.session.attempts import Attempts
 from postroom.session.authentication_errors import EncryptionRequired, ExchangeCancelled, MechanismUnknown
+from postroom.session.bans import Bans
 from postroom.session.bearer import INVALID, TokenRefused, TokenVerifier
 from postroom.session.credential_directory import (
     AttemptRecord,
@@ -64,6 +65,7 @@ __all__ = [
 ]
 
 CACHE_SECONDS: Final = 60.0
+_MOST_BANNED: Final = 65_536
 
 ChallengeFunction = Callable[[bytes], Awaitable[bytes | None]]
 """Sends a challenge (decoded octets) and returns the response, or None when the client cancelled."""
@@ -86,12 +88,13 @@ class Authenticator:
         channel_binding: bool = True,
         without: Collection[str] = (),
         cram_md5: bool = False,
+        bans: Bans | None = None,
     ) -> None:
         """``record`` is told of every finished attempt; it must not raise. ``cache_seconds`` is how long a verified password
         is remembered. Without ``tokens`` no mechanism that takes a bearer token is offered, without ``tickets`` none of
         Kerberos. ``certificate_names`` are the names in a client's certificate that are taken for logins. Without
         ``channel_binding`` no -PLUS is offered, and none of the mechanisms named in ``without``; CRAM-MD5 only with
-        ``cram_md5``."""
+        ``cram_md5``. ``bans`` knows who may not log in at all."""
         self._directory = directory
         self._executor = executor
         self._attempts = attempts or Attempts()
@@ -102,6 +105,8 @@ class Authenticator:
         self._channel_binding = channel_binding
         self._without = frozenset(without)
         self._cram_md5 = cram_md5
+        self._bans = bans
+        self._banned: set[str] = set()
         self._key = secrets.token_bytes(32)
         self._lately = Lately(cache_seconds)
         self._turns = Turns(executor)
@@ -392,7 +397,7 @@ class Authenticator:
         digest = self._digest(mechanism, login, transport, password)
         wrong = self._digest("", login, transport, password)
         async with self._turns.take((address, login)):
-            admitted = self._attempts.admitted(address, login, self._executor.now())
+            admitted = self._admitted(address, login)
             if admitted:
                 account = await self._look_up(digest, login, password)
                 if account is not None:
@@ -442,8 +447,20 @@ class Authenticator:
             return True
         return self._directory.credentials(authzid).login == self._directory.credentials(authcid).login
 
+    def _admitted(self, address: str, login: str) -> bool:
+        """Whether an attempt may be made at all: not by who is banned, nor by who has tried too much."""
+        if self._bans is not None:
+            if self._bans.banned(address):
+                if len(self._banned) < _MOST_BANNED:
+                    self._banned.add(address)
+                return False
+            if address in self._banned:
+                self._banned.discard(address)
+                self._attempts.forget(address)  # let in again: what led to the ban is forgotten
+        return self._attempts.admitted(address, login, self._executor.now())
+
     async def _admit(self, mechanism: str, login: str, transport: Transport) -> None:
-        if not self._attempts.admitted(transport.peer.address, login, self._executor.now()):
+        if not self._admitted(transport.peer.address, login):
             raise await self._failure(mechanism, login, transport, "", unseen=True)
 
     async def _refusal(
@@ -452,7 +469,7 @@ class Authenticator:
         """Count a failure that is not about a password; the error to raise."""
         login = self._directory.credentials(login).login if login else ""
         address = transport.peer.address
-        admitted = self._attempts.admitted(address, login, self._executor.now())
+        admitted = self._admitted(address, login)
         if admitted:
             self._attempts.failed(address, login, self._executor.now())
         return await self._failure(mechanism, login, transport, reason, unseen=not admitted)
@@ -462,6 +479,10 @@ class Authenticator:
     ) -> AuthenticationFailed:
         """Tell and delay; the error to raise. ``unseen``: refused without being looked at."""
         self._tell(mechanism, login, None, transport, "too many attempts" if unseen else reason)
+        if unseen:
+            self._attempts.refused(transport.peer.address, self._executor.now())
+        if self._bans is not None and self._attempts.flooding(transport.peer.address, self._executor.now()):
+            await self._bans.ban(transport.peer.address)
         delay = self._attempts.delay(transport.peer.address, self._executor.now())
         if delay:
             await self._executor.sleep(delay)

@@ -28,6 +28,7 @@ from postroom.model.credentials import HashName, ScramKeys
 from postroom.model.errors import LimitExceeded, NoSuchRecipient, Unavailable
 from postroom.model.ids import AccountId, ShardId
 from postroom.store.commit_mark import CommitMark
+from postroom.store.directory_bans import Ban, BanBook
 from postroom.store.directory_changes import DirectoryChanges
 from postroom.store.directory_entries import (
     Alias,
@@ -46,6 +47,7 @@ from postroom.store.directory_secrets import SharedSecret, check_new_secret
 
 __all__ = [
     "Alias",
+    "Ban",
     "Credentials",
     "Directory",
     "Domain",
@@ -180,6 +182,20 @@ class Directory(DirectoryChanges):
             raise NoSuchEntry(f"No account {name}")
         row = self._row("SELECT created FROM shared_secret WHERE account = ?", account.id)
         return int(row[0]) if row else None
+
+    # --- bans
+
+    def bans(self) -> list[Ban]:
+        """All there are, those that have ended and were not swept up yet included, ordered."""
+        return [
+            Ban(*row)
+            for row in self._rows("SELECT network, created, until, reason FROM ban ORDER BY network")
+        ]
+
+    def ban_of(self, address: str, now: float) -> Ban | None:
+        """The ban that an address, in text form, falls under at a time in seconds since 1970; never of loopback."""
+        book: BanBook = self._cached(("bans",), lambda: BanBook(self.bans()))
+        return book.find(address, now)
 
     # --- aliases and senders
 
