@@ -520,3 +520,48 @@ async def test_what_plain_cannot_parse_is_a_failure(setup: Setup) -> None:
             await setup.authenticator.exchange("PLAIN", message, line(), challenge)
     account = await setup.authenticator.exchange("PLAIN", write_plain("", ALICE, PASSWORD), line(), challenge)
     assert account.name == ALICE
+
+
+# --- app passwords
+
+
+async def nothing(_challenge: bytes) -> bytes | None:
+    """The client has no more to say."""
+    return None
+
+
+async def test_an_app_password_opens_its_protocols_alone(setup: Setup) -> None:
+    made = setup.directory.add_app_password(ALICE, "telephone", ["imap"], 60)
+    start = made.entry.created
+    clock = [start]
+    authenticator = Authenticator(setup.directory, setup.executor, wall_clock=lambda: clock[0])
+
+    async def attempt(service: str, user: str = ALICE) -> bool:
+        try:
+            return bool(await authenticator.login(user, made.password, line(), "LOGIN", service))
+        except AuthenticationFailed as error:
+            said.add(error.public)
+            return False
+
+    said: set[str] = set()
+    before = setup.executor.calls
+    assert await attempt("imap")
+    assert setup.executor.calls == before, "nothing slow is computed for it"
+    assert not await attempt("pop")
+    assert not await attempt("imap", BOB)
+    assert setup.executor.calls == before + 2, "a failure costs what any failure costs"
+    setup.authenticator = authenticator
+    with pytest.raises(AuthenticationFailed):
+        await run(setup, "PLAIN", line(), PlainClient(ALICE, made.password))  # for no protocol in particular
+    initial = PlainClient(ALICE, made.password).initial()
+    assert (await authenticator.exchange("PLAIN", initial, line(), nothing, "imap")).name == ALICE
+    clock[0] = start + 60
+    assert not await attempt("imap")
+    clock[0] = start + 59
+    setup.directory.set_enabled(ALICE, False)
+    assert not await attempt("imap")
+    setup.directory.set_enabled(ALICE, True)
+    assert await attempt("imap")
+    assert said == {"Authentication failed"}
+    setup.directory.revoke_app_password(ALICE, "telephone")
+    assert not await attempt("imap")

@@ -157,6 +157,7 @@ class Services:
             channel_binding=settings.authentication.channel_binding,
             cram_md5=settings.auth.cram_md5,
             bans=self._bans,
+            wall_clock=time.time,
             without=() if settings.auth.scram_sha1 else ("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"),
         )
         self.provisioner = Provisioner(directory, store)

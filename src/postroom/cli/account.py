@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from rich.progress import track
 
-from postroom.cli import account_secret
+from postroom.cli import account_secret, app_password
 from postroom.cli.accounts_csv import Row, read_accounts
 from postroom.cli.directory import open_directory
 from postroom.cli.exits import Exit
@@ -311,3 +311,4 @@ def remove(
 
 
 app.command(account_secret.app)
+app.command(app_password.app)

@@ -66,6 +66,8 @@ __all__ = [
 
 CACHE_SECONDS: Final = 60.0
 _MOST_BANNED: Final = 65_536
+_PROTOCOLS: Final = {"imap": "imap", "pop": "pop3", "smtp": "submission"}
+"""What app passwords are for, by the names of services in SASL."""
 
 ChallengeFunction = Callable[[bytes], Awaitable[bytes | None]]
 """Sends a challenge (decoded octets) and returns the response, or None when the client cancelled."""
@@ -89,12 +91,14 @@ class Authenticator:
         without: Collection[str] = (),
         cram_md5: bool = False,
         bans: Bans | None = None,
+        wall_clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """``record`` is told of every finished attempt; it must not raise. ``cache_seconds`` is how long a verified password
         is remembered. Without ``tokens`` no mechanism that takes a bearer token is offered, without ``tickets`` none of
         Kerberos. ``certificate_names`` are the names in a client's certificate that are taken for logins. Without
         ``channel_binding`` no -PLUS is offered, and none of the mechanisms named in ``without``; CRAM-MD5 only with
-        ``cram_md5``. ``bans`` knows who may not log in at all."""
+        ``cram_md5``. ``bans`` knows who may not log in at all; ``wall_clock``
+        gives seconds since 1970."""
         self._directory = directory
         self._executor = executor
         self._attempts = attempts or Attempts()
@@ -106,6 +110,7 @@ class Authenticator:
         self._without = frozenset(without)
         self._cram_md5 = cram_md5
         self._bans = bans
+        self._wall_clock = wall_clock
         self._banned: set[str] = set()
         self._key = secrets.token_bytes(32)
         self._lately = Lately(cache_seconds)
@@ -157,15 +162,16 @@ class Authenticator:
                 return self._cram_md5
 
     async def login(
-        self, user: str, password: str, transport: Transport, mechanism: str = "LOGIN"
+        self, user: str, password: str, transport: Transport, mechanism: str = "LOGIN", service: str = ""
     ) -> Account:
-        """Verify a plain password (IMAP LOGIN, POP3 PASS); ``mechanism`` names the way for the log.
+        """Verify a plain password (IMAP LOGIN, POP3 PASS); ``mechanism`` names the way for the log, ``service`` the protocol as
+        for ``exchange``.
 
         Raises AuthenticationFailed, TooManyAttempts (a subclass), EncryptionRequired, Unavailable.
         """
         if not self.offered(transport):
             raise EncryptionRequired
-        return await self._verify(mechanism, user, password, transport)
+        return await self._verify(mechanism, user, password, transport, service)
 
     async def login_by_secret(
         self, user: str, fits: Callable[[bytes], bool], transport: Transport, mechanism: str
@@ -221,7 +227,7 @@ class Authenticator:
                         raise await self._refusal(
                             spec.name, authcid, transport, "another authorization identity"
                         )
-                    return await self._verify(spec.name, authcid, password, transport)
+                    return await self._verify(spec.name, authcid, password, transport, service)
                 case NeedsScramSecret(authcid, authzid, hash_name):
                     credentials = self._directory.credentials(authcid)
                     user = credentials.login
@@ -391,15 +397,17 @@ class Authenticator:
         self._accept(mechanism, credentials.login, account, transport)
         return account
 
-    async def _verify(self, mechanism: str, user: str, password: str, transport: Transport) -> Account:
+    async def _verify(
+        self, mechanism: str, user: str, password: str, transport: Transport, service: str
+    ) -> Account:
         login = self._directory.credentials(user).login
         address = transport.peer.address
-        digest = self._digest(mechanism, login, transport, password)
+        digest = self._digest(f"{service} {mechanism}", login, transport, password)
         wrong = self._digest("", login, transport, password)
         async with self._turns.take((address, login)):
             admitted = self._admitted(address, login)
             if admitted:
-                account = await self._look_up(digest, login, password)
+                account = await self._look_up(digest, login, password, _PROTOCOLS.get(service, ""))
                 if account is not None:
                     self._accept(mechanism, login, account, transport)
                     return account
@@ -409,13 +417,17 @@ class Authenticator:
             mechanism, login, transport, "wrong, unknown or disabled", unseen=not admitted
         )
 
-    async def _look_up(self, digest: bytes, login: str, password: str) -> Account | None:
-        """The account if the password is right, from the cache or by hashing. Raises Unavailable."""
+    async def _look_up(self, digest: bytes, login: str, password: str, protocol: str) -> Account | None:
+        """The account if the password is right: one of its app passwords, or its own, from the cache or by hashing. Raises
+        Unavailable."""
         version = self._directory.version
         known = self._lately.find(digest, version, self._executor.now())
         if known is not None:
             return known[1]
         credentials = self._directory.credentials(login)
+        if credentials.has_app_password(password, protocol, self._wall_clock()):
+            # Not remembered: it costs nothing to compare, and may end at any moment.
+            return credentials.account if credentials.account and credentials.account.enabled else None
         fits = await self._executor.run(credentials.verify, password)
         current = self._directory.credentials(login)
         if current.password_hash != credentials.password_hash and current.account is not None:

@@ -67,6 +67,9 @@ class StoredCredentials(Protocol):
     def shared_secret(self) -> bytes:
         """The secret of CRAM-MD5 and APOP, or octets nobody knows, after the same work. Raises Unavailable."""
 
+    def has_app_password(self, password: str, service: str, now: float) -> bool:
+        """Whether it is an app password for a protocol (imap, pop3, submission), at a time in seconds since 1970."""
+
     def verify(self, password: str) -> bool:
         """Blocks; equally long for every outcome."""
 

@@ -107,7 +107,7 @@ class Pop2Session:
     # --- commands
 
     async def _helo(self, command: Helo) -> None:
-        login = self._authenticator.login(command.user, command.password, self._transport, "HELO")
+        login = self._authenticator.login(command.user, command.password, self._transport, "HELO", "pop")
         account = await login
         self._lease = await self._store.lock_maildrop(account.id)
         self._account = account

@@ -27,6 +27,7 @@ from postroom.model.address import Address
 from postroom.model.credentials import HashName, ScramKeys
 from postroom.model.errors import LimitExceeded, NoSuchRecipient, Unavailable
 from postroom.model.ids import AccountId, ShardId
+from postroom.store.app_passwords import AppPassword
 from postroom.store.commit_mark import CommitMark
 from postroom.store.directory_bans import Ban, BanBook
 from postroom.store.directory_changes import DirectoryChanges
@@ -183,6 +184,13 @@ class Directory(DirectoryChanges):
         row = self._row("SELECT created FROM shared_secret WHERE account = ?", account.id)
         return int(row[0]) if row else None
 
+    def app_passwords(self, name: str) -> tuple[AppPassword, ...]:
+        """All of an account, those that have ended included, ordered by label. Raises NoSuchEntry."""
+        account = self.account(name)
+        if account is None:
+            raise NoSuchEntry(f"No account {name}")
+        return self._app_passwords(account.id)
+
     # --- bans
 
     def bans(self) -> list[Ban]:
@@ -302,6 +310,16 @@ class Directory(DirectoryChanges):
             has_scram_sha1=has_scram_sha1,
             scheme=self.scheme,
             secret=self._secret(account.id, row[14]),
+            app_passwords=self._app_passwords(account.id),
+        )
+
+    def _app_passwords(self, account: AccountId) -> tuple[AppPassword, ...]:
+        return tuple(
+            AppPassword(label, tuple(protocols.split()), password, created, expires)
+            for label, protocols, password, created, expires in self._rows(
+                "SELECT label, protocols, password, created, expires FROM app_password WHERE account = ? ORDER BY label",
+                account,
+            )
         )
 
     def _secret(self, account: AccountId, sealed: bytes | None) -> SharedSecret:

@@ -21,6 +21,7 @@ import apsw
 from postroom.model.account import Account
 from postroom.model.errors import InvalidName, NotAllowed, PostroomError, Unavailable
 from postroom.model.ids import AccountId, ShardId
+from postroom.store.directory_app_passwords import AppPasswordChanges
 from postroom.store.directory_bans import BanChanges
 from postroom.store.directory_entries import Alias, Domain, EntryExists, NewAccount, NoSuchEntry
 from postroom.store.directory_names import canonical_address, canonical_domain
@@ -36,7 +37,7 @@ from postroom.store.directory_secrets import KeyFile, check_new_secret, check_of
 MAX_ALIAS_TARGETS: Final = 1_000
 
 
-class DirectoryChanges(BanChanges):
+class DirectoryChanges(AppPasswordChanges, BanChanges):
     """The half of Directory that writes. Every method blocks (Unavailable when the lock cannot be had in time)."""
 
     def __init__(

@@ -11,6 +11,7 @@ from postroom.model.account import Account
 from postroom.model.address import Address
 from postroom.model.credentials import ScramKeys
 from postroom.model.errors import PostroomError
+from postroom.store.app_passwords import AppPassword, fits
 from postroom.store.directory_passwords import PasswordScheme
 from postroom.store.directory_secrets import SharedSecret
 
@@ -84,6 +85,12 @@ class Credentials:
     has_scram_sha1: bool
     scheme: PasswordScheme
     secret: SharedSecret
+    app_passwords: tuple[AppPassword, ...] = ()
+
+    def has_app_password(self, password: str, service: str, now: float) -> bool:
+        """Whether a password is one of the account's app passwords, good for the protocol now (seconds since 1970). Costs next
+        to nothing. Says nothing about ``account.enabled``."""
+        return bool(self.app_passwords) and fits(self.app_passwords, password, service, now)
 
     @property
     def has_shared_secret(self) -> bool:

@@ -26,7 +26,7 @@ async def login(session: ImapSession, request: Request) -> None:
     assert isinstance(command, Login)
     try:
         account = await session.services.authenticator.login(
-            command.user, command.password, session.transport
+            command.user, command.password, session.transport, service="imap"
         )
         await _enter(session, request, account)
     except PostroomError as error:

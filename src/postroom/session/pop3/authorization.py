@@ -52,7 +52,7 @@ async def password(session: Pop3Session, command: Pass) -> None:
         session.engine.send(Err("Characters not acceptable in a name or password", ResponseCode.AUTH))
     else:
         name, selection = whose(session.hosts, user) if session.hosts is not None else (user, None)
-        login = session.authenticator.login(name, command.password, session.transport, "USER")
+        login = session.authenticator.login(name, command.password, session.transport, "USER", "pop")
         await session.log_in(login, selection)
 
 
