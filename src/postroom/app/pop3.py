@@ -79,6 +79,7 @@ def profiles_of(listener: Listener) -> frozenset[Profile]:
     chosen = {
         Profile.LEGACY: listener.pop3_legacy,
         Profile.SDPS: listener.pop3_sdps,
+        Profile.XMIT: listener.pop3_xmit,
     }
     return frozenset(profile for profile, wanted in chosen.items() if wanted)
 

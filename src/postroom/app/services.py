@@ -298,6 +298,7 @@ class Services:
             profiles=profiles,
             timestamps=timestamps,
             hosts=self._directory,
+            submission=self._smtp,
         )
 
     def _make_kpop(self, connection: Connection) -> tuple[Engine[Any], Session]:

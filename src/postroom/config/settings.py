@@ -127,6 +127,11 @@ class Listener:
         "as `user@domain` to see that recipient's mail alone; `*ENV` tells envelopes. From then on such an account keeps a copy "
         "of a message for each of its recipients.",
     )
+    pop3_xmit: bool = setting(
+        False,
+        "Whether POP3 here takes mail to send, too, by `XTND XMIT`: under the rules of submission, with the recipients that "
+        "To, Cc and Bcc name.",
+    )
     client_authorities: Path | None = setting(
         None,
         "PEM file with authorities whose certificates prove who a client is (EXTERNAL). Set: clients are asked for one, and may "

@@ -25,6 +25,7 @@ from postroom.session.pop3.policy import Rules, Terms
 from postroom.session.pop3.sdps import Hosts, Selection
 from postroom.session.pop3.surrogates import Surrogates
 from postroom.session.pop3.table import HANDLERS
+from postroom.session.smtp import SmtpService
 from postroom.session.transport import Transport
 from postroom.store.api import Lease, MailStore
 from postroom.wire.pop3.catalogue import Phrase
@@ -54,10 +55,11 @@ class Pop3Session:
         profiles: frozenset[Profile] = frozenset(),
         timestamps: Timestamps = no_timestamps,
         hosts: Hosts | None = None,
+        submission: SmtpService | None = None,
     ) -> None:
         """``stls``: whether the listener has a certificate for STLS; ``rules``: none unless given;
         ``profiles``: commands beyond those of today; ``timestamps``: for greetings, so that APOP can be used; ``hosts``: where
-        SDPS finds domains' accounts."""
+        SDPS finds domains' accounts; ``submission``: what takes mail to send."""
         self.transport = transport
         self.engine = engine
         self.store = store
@@ -69,6 +71,7 @@ class Pop3Session:
         """Of the greeting, as long as APOP may use it."""
         self.hosts = hosts if Profile.SDPS in profiles else None
         """Set where logins may name a domain."""
+        self.submission = submission
         self.last = 0
         """The highest message that was accessed."""
         self.user: str | None = None

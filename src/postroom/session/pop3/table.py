@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from postroom.session.pop3 import apop, authorization, basics, international, legacy, sdps, transaction
+from postroom.session.pop3 import apop, authorization, basics, international, legacy, sdps, transaction, xmit
 
 if TYPE_CHECKING:
     from postroom.session.pop3.session import Handlers
@@ -17,4 +17,5 @@ HANDLERS: Final[Handlers] = {
     **international.HANDLERS,
     **legacy.HANDLERS,
     **sdps.HANDLERS,
+    **xmit.HANDLERS,
 }

@@ -65,6 +65,13 @@ class BeginTls:
 
 
 @dataclass(slots=True, frozen=True)
+class BeginUpload:
+    """``+OK text``; the client sends lines up to a lone dot."""
+
+    text: str = ""
+
+
+@dataclass(slots=True, frozen=True)
 class Continue:
     """``+ base64``: a challenge within AUTH (RFC 5034 §4)."""
 
@@ -98,7 +105,19 @@ class BodyEnd:
     """The message is complete."""
 
 
-Reply = Ok | LoggedIn | Goodbye | Err | BeginTls | Continue | Listing | BodyBegin | BodyChunk | BodyEnd
+Reply = (
+    Ok
+    | LoggedIn
+    | Goodbye
+    | Err
+    | BeginTls
+    | BeginUpload
+    | Continue
+    | Listing
+    | BodyBegin
+    | BodyChunk
+    | BodyEnd
+)
 
 
 def write_ok(text: str) -> bytes:

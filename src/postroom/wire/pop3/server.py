@@ -22,12 +22,13 @@ from postroom.wire.buffer import ReceiveBuffer
 from postroom.wire.errors import LocalProtocolError, ParseError
 from postroom.wire.events import NEED_DATA, PAUSED, Sentinel
 from postroom.wire.output import Chunk, Output
-from postroom.wire.pop3.body import BodyWriter
+from postroom.wire.pop3.body import BodyReader, BodyWriter
 from postroom.wire.pop3.catalogue import DEFAULT, translate
 from postroom.wire.pop3.commands import Auth, Stls
 from postroom.wire.pop3.grammar import MAX_AUTH_LINE, MAX_COMMAND_LINE, parse_base64
 from postroom.wire.pop3.replies import (
     BeginTls,
+    BeginUpload,
     BodyBegin,
     BodyChunk,
     BodyEnd,
@@ -75,7 +76,19 @@ class AuthResponse:
     malformed: str = ""
 
 
-Event = Command | AuthResponse
+@dataclass(slots=True, frozen=True)
+class UploadChunk:
+    """The next octets of what the client sends, unstuffed."""
+
+    octets: bytes = field(repr=False)
+
+
+@dataclass(slots=True, frozen=True)
+class UploadEnd:
+    """It is complete."""
+
+
+Event = Command | AuthResponse | UploadChunk | UploadEnd
 
 
 class Pop3Server:
@@ -92,6 +105,7 @@ class Pop3Server:
         self._pending: Command | None = None
         self._responding = False
         self._body: BodyWriter | None = None
+        self._upload: BodyReader | None = None
         self._skipping = False
         self._closing = False
         self._end_of_input = False
@@ -115,6 +129,8 @@ class Pop3Server:
     def next_event(self) -> Event | Sentinel:
         """The next command that the session must answer."""
         while not self._closing:
+            if self._upload is not None:
+                return self._take_upload(self._upload)
             if self._pending is not None and not self._responding:
                 return PAUSED
             line = self._take_line()
@@ -127,6 +143,21 @@ class Pop3Server:
                 self._active = True
                 return event
         return NEED_DATA
+
+    def _take_upload(self, reader: BodyReader) -> Event | Sentinel:
+        """What has come of an upload. Its end gives what is behind it back to the commands."""
+        if reader.ended:
+            self._upload = None
+            self._active = True
+            return UploadEnd()
+        octets = self._buffer.take(len(self._buffer))
+        if not octets:
+            self._closing = self._end_of_input
+            return NEED_DATA
+        self._active = True
+        content = reader.read(octets)
+        self._buffer.feed(reader.rest)
+        return UploadChunk(content)
 
     def data_to_send(self) -> list[Chunk]:
         """Take the waiting output."""
@@ -308,12 +339,19 @@ class Pop3Server:
     def _send_err(self, reply: Err) -> None:
         self._finish()
         self._responding = False
-        self._closing = self._closing or reply.close
+        # What is still to come of an upload can no longer be told from commands.
+        self._closing = self._closing or reply.close or self._upload is not None
         self._say_err(reply.text, reply.code)
 
     def _send_begin_tls(self, reply: BeginTls) -> None:
         if not isinstance(self._pending, Stls):
             raise LocalProtocolError("no STLS is pending")
+        self._say_ok(reply.text)
+
+    def _send_begin_upload(self, reply: BeginUpload) -> None:
+        if self._pending is None or self._upload is not None:
+            raise LocalProtocolError("no command takes an upload now")
+        self._upload = BodyReader()
         self._say_ok(reply.text)
 
     def _send_continue(self, reply: Continue) -> None:
@@ -353,6 +391,7 @@ class Pop3Server:
         Goodbye: _send_goodbye,
         Err: _send_err,
         BeginTls: _send_begin_tls,
+        BeginUpload: _send_begin_upload,
         Continue: _send_continue,
         Listing: _send_listing,
         BodyBegin: _send_body_begin,

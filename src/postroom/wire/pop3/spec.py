@@ -42,6 +42,8 @@ class Profile(StrEnum):
     """LAST and RPOP (RFC 1081, RFC 1225)."""
     SDPS = "sdps"
     """``*ENV``, and logins for one recipient of a domain."""
+    XMIT = "xmit"
+    """``XTND XMIT``: mail to send."""
 
 
 class Command:
