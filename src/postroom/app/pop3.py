@@ -80,6 +80,7 @@ def profiles_of(listener: Listener) -> frozenset[Profile]:
         Profile.LEGACY: listener.pop3_legacy,
         Profile.SDPS: listener.pop3_sdps,
         Profile.XMIT: listener.pop3_xmit,
+        Profile.FOLDERS: listener.pop3_folders,
     }
     return frozenset(profile for profile, wanted in chosen.items() if wanted)
 

@@ -132,6 +132,10 @@ class Listener:
         "Whether POP3 here takes mail to send, too, by `XTND XMIT`: under the rules of submission, with the recipients that "
         "To, Cc and Bcc name.",
     )
+    pop3_folders: bool = setting(
+        False,
+        "Whether POP3 here knows folders, flags and parts, too: an experiment of postroom's own (docs/pop3-folders.md).",
+    )
     client_authorities: Path | None = setting(
         None,
         "PEM file with authorities whose certificates prove who a client is (EXTERNAL). Set: clients are asked for one, and may "

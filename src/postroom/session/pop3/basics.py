@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from postroom.model.errors import NoSuchMailbox, NoSuchMessage, PostroomError
+from postroom.model.mailbox import INBOX
 from postroom.model.uidset import UidSet
 from postroom.session.maildrop import Maildrop
 from postroom.session.pop3.errors import code_of
@@ -50,7 +51,8 @@ async def quit_session(session: Pop3Session, _command: Quit) -> None:
     account, maildrop = session.opened()
     marked = UidSet()
     try:
-        if session.terms is not None and session.terms.expire == 0:
+        inbox = maildrop.inbox.name == INBOX  # the policy is about new mail, not about other folders
+        if inbox and session.terms is not None and session.terms.expire == 0:
             await _mark_retrieved(session, maildrop)
         marked = await maildrop.marked()
         if marked:

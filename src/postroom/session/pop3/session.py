@@ -37,6 +37,8 @@ Handler = Callable[["Pop3Session", Any], Awaitable[None]]
 Handlers = dict[type[Any], Handler]
 
 _FAILED_LOGINS: Final = 3
+_MESSAGE_LIMIT: Final = 50_000_000
+"""Octets of a message that STOR takes where nothing else is said."""
 """After this many the connection ends."""
 
 
@@ -174,6 +176,22 @@ class Pop3Session:
             self.surrogates = Surrogates(self.store, account, maildrop, self._rules.measures)
         self.engine.offers = self.offers()
         self.engine.send(LoggedIn(summary(maildrop)))
+
+    def turn_to(self, maildrop: Maildrop) -> None:
+        """Another folder's messages are numbered from here on; they are shown as they are stored."""
+        self._maildrop = maildrop
+        self.surrogates = None
+        self.retrieved.clear()
+        self.last = 0
+
+    @property
+    def message_limit(self) -> int:
+        """Octets of a message that is taken."""
+        return _MESSAGE_LIMIT if self.submission is None else self.submission.message_size
+
+    def wall_clock(self) -> int:
+        """Seconds since 1970."""
+        return int(self._rules.clock())
 
     async def message(self, number: int) -> Octets:
         """A message as this session gets it. Raises NoSuchMessage, NeedsUtf8, Corrupt, Unavailable."""

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from postroom.session.pop3 import apop, authorization, basics, international, legacy, sdps, transaction, xmit
+from postroom.session.pop3 import (
+    apop,
+    authorization,
+    basics,
+    folders,
+    international,
+    legacy,
+    sdps,
+    transaction,
+    xmit,
+)
 
 if TYPE_CHECKING:
     from postroom.session.pop3.session import Handlers
@@ -18,4 +28,5 @@ HANDLERS: Final[Handlers] = {
     **legacy.HANDLERS,
     **sdps.HANDLERS,
     **xmit.HANDLERS,
+    **folders.HANDLERS,
 }

@@ -44,6 +44,8 @@ class Profile(StrEnum):
     """``*ENV``, and logins for one recipient of a domain."""
     XMIT = "xmit"
     """``XTND XMIT``: mail to send."""
+    FOLDERS = "folders"
+    """Folders, flags and parts, our own choice (``wire.pop3.folders``)."""
 
 
 class Command:

@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Final
 
-from postroom.wire.pop3 import apop, commands, international, legacy, sdps, xtnd
+from postroom.wire.pop3 import apop, commands, folders, international, legacy, sdps, xtnd
 from postroom.wire.pop3.spec import Command, CommandSpec, Offers, Profile, State
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
@@ -16,6 +16,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *legacy.ROWS,
     *sdps.ROWS,
     *xtnd.ROWS,
+    *folders.ROWS,
 )
 
 BY_KEYWORD: Final = {spec.name: spec for spec in COMMANDS}
