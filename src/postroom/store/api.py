@@ -94,6 +94,8 @@ class Appended:
     uid_validity: UidValidity
     uids: UidSet
     modseq: Modseq
+    claimed: tuple[Uid, Uid] | None = None
+    """What ``claim_recent`` would have given, where it was asked for."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -272,9 +274,15 @@ class MailStore(Protocol):
         ``queued`` rows are committed in the same transaction as the deliveries of their shard. Durable on return."""
 
     async def append(
-        self, account: AccountId, mailbox: MailboxId, messages: Sequence[NewMessage]
+        self,
+        account: AccountId,
+        mailbox: MailboxId,
+        messages: Sequence[NewMessage],
+        *,
+        claim_recent: bool = False,
     ) -> Appended:
-        """All or nothing (RFC 3502). Raises NoSuchMailbox, QuotaExceeded, LimitExceeded (keywords)."""
+        """All or nothing (RFC 3502); with ``claim_recent`` in the same transaction. Raises NoSuchMailbox, QuotaExceeded,
+        LimitExceeded (keywords)."""
 
     # --- entries
     def uids(self, account: AccountId, mailbox: MailboxId, as_of: Modseq | None = None) -> array[int]:

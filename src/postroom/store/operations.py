@@ -120,6 +120,7 @@ class Append(_Operation, frozen=True, tag=True, array_like=True):
     account: AccountId
     mailbox: MailboxId
     messages: tuple[NewMessage, ...]
+    claim_recent: bool = False
 
 
 class StoreFlags(_Operation, frozen=True, tag=True, array_like=True):

@@ -233,10 +233,16 @@ class ShardedStore:
         return next(iter(parts), next(iter(self._shards)))
 
     async def append(
-        self, account: AccountId, mailbox: MailboxId, messages: Sequence[NewMessage]
+        self,
+        account: AccountId,
+        mailbox: MailboxId,
+        messages: Sequence[NewMessage],
+        *,
+        claim_recent: bool = False,
     ) -> Appended:
         """Raises NoSuchMailbox, QuotaExceeded, LimitExceeded."""
-        done: Appended = await self._submit(account, op.Append(account, mailbox, tuple(messages)))
+        operation = op.Append(account, mailbox, tuple(messages), claim_recent)
+        done: Appended = await self._submit(account, operation)
         return done
 
     # --- entries

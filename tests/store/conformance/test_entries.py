@@ -355,3 +355,12 @@ async def test_recent_is_claimed_once(store: MailStore) -> None:
     assert store.mailbox(ANNA, "INBOX").recent_from == 4
     assert await store.claim_recent(ANNA, mailbox) == (4, 5)
     assert store.modseq(ANNA) == before + 1
+
+
+async def test_an_append_claims_what_is_recent_with_it(store: MailStore) -> None:
+    mailbox = inbox(store)
+    assert (await store.append(ANNA, mailbox, [new_message()])).claimed is None
+    done = await store.append(ANNA, mailbox, [new_message()] * 2, claim_recent=True)
+    assert (done.claimed, str(done.uids)) == ((1, 4), "2:3")
+    assert store.mailbox(ANNA, "INBOX").recent_from == 4
+    assert await store.claim_recent(ANNA, mailbox) == (4, 4)

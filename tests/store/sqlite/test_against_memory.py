@@ -54,10 +54,12 @@ def _deliver(name: str, flags: int, keywords: tuple[str, ...], copies: int) -> S
     return step
 
 
-def _append(name: str, flags: list[int]) -> Step:
+def _append(name: str, flags: list[int], claims: bool) -> Step:
     async def step(store: MailStore) -> Any:
         messages = [new_message(f"{name} {n}", flags=n) for n in flags]
-        return await _on(store, name, lambda mailbox: store.append(ANNA, mailbox, messages))
+        return await _on(
+            store, name, lambda mailbox: store.append(ANNA, mailbox, messages, claim_recent=claims)
+        )
 
     return step
 
@@ -110,7 +112,7 @@ def _claim(name: str) -> Step:
 
 steps: st.SearchStrategy[Step] = st.one_of(
     st.builds(_deliver, names, bits, words, st.integers(1, 2)),
-    st.builds(_append, names, st.lists(bits, min_size=1, max_size=4)),
+    st.builds(_append, names, st.lists(bits, min_size=1, max_size=4), st.booleans()),
     st.builds(
         _flags,
         names,

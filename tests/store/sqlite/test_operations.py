@@ -57,6 +57,10 @@ CASES: list[tuple[op.Operation, Any]] = [
         Appended(BOX, UidValidity(4294967295), SOME, Modseq(2)),
     ),
     (
+        op.Append(ANNA, BOX, (new_message(),), claim_recent=True),
+        Appended(BOX, UidValidity(1), SOME, Modseq(2), (Uid(3), Uid(9))),
+    ),
+    (
         op.StoreFlags(ANNA, BOX, SOME, FlagChange.REMOVE, 5, ("k", "$Junk"), Modseq(9)),
         FlagsStored([FlagState(Uid(3), 5, ("k",), Modseq(10))], UidSet([(2, 2)]), Modseq(10)),
     ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from postroom.model.errors import NoSuchMailbox, PostroomError, QuotaExceeded
 from postroom.model.mailbox import Mailbox
 from postroom.model.message import NewMessage
+from postroom.model.uidset import UidSet
 from postroom.session.imap.errors import code_of
 from postroom.session.imap.names import canonical
 from postroom.store.api import Spool
@@ -87,12 +88,25 @@ class Appending:
         """Store everything, then OK with the UIDs (RFC 4315 §3)."""
         session = self._session
         assert self._mailbox is not None
+        view = session.view
+        # Whoever appends to its selected mailbox claims \Recent with it: the report would need a commit of its own for that
+        # (measured: two commits an APPEND instead of one).
+        claims = (
+            view is not None
+            and not view.read_only
+            and not session.rev2
+            and (view.account, view.mailbox) == (session.account_id, self._mailbox.id)
+        )
         try:
-            done = await session.store.append(session.account_id, self._mailbox.id, self._messages)
+            done = await session.store.append(
+                session.account_id, self._mailbox.id, self._messages, claim_recent=claims
+            )
         except PostroomError as error:
             code = Word.TRYCREATE if isinstance(error, NoSuchMailbox) else code_of(error)
             session.send(Tagged(tag, Kind.NO, error.public, code))
             return
+        if view is not None and done.claimed is not None and done.claimed[0] < done.claimed[1]:
+            view.recent |= UidSet([(done.claimed[0], done.claimed[1] - 1)])
         try:
             await session.sync.report(expunge=True)
         except PostroomError:

@@ -372,10 +372,16 @@ class MemoryStore:
         return outcomes
 
     async def append(
-        self, account: AccountId, mailbox: MailboxId, messages: Sequence[NewMessage]
+        self,
+        account: AccountId,
+        mailbox: MailboxId,
+        messages: Sequence[NewMessage],
+        *,
+        claim_recent: bool = False,
     ) -> Appended:
         """All or nothing."""
-        return self._append(account, self._box(account, mailbox), messages)
+        done = self._append(account, self._box(account, mailbox), messages)
+        return replace(done, claimed=await self.claim_recent(account, mailbox)) if claim_recent else done
 
     # --- entries
 

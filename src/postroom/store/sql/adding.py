@@ -16,7 +16,7 @@ from typing import Final
 from postroom.model.change import ChangeKind
 from postroom.model.errors import LimitExceeded, PostroomError, QuotaExceeded
 from postroom.model.flags import MAX_KEYWORDS_PER_MAILBOX, SystemFlag, normalise_keywords
-from postroom.model.ids import MAX_UID, AccountId, MailboxId, Modseq, UidValidity
+from postroom.model.ids import MAX_UID, AccountId, MailboxId, Modseq, Uid, UidValidity
 from postroom.model.mailbox import INBOX
 from postroom.model.uidset import UidSet
 from postroom.store.api import Appended
@@ -223,9 +223,14 @@ def append(work: Work, operation: Append) -> Appended:
             )
         )
     uids = UidSet()
+    claimed = None
     if entries:
         uids = UidSet((insert_entries(work, account, mailbox, entries),))
+    if operation.claim_recent:
+        claimed = (Uid(mailbox.recent_from), Uid(mailbox.uid_next))
+        mailbox.recent_from = mailbox.uid_next
+    if entries or claimed:
         mailbox.save(work)
     new.save()
     account.save(work)
-    return Appended(mailbox.id, UidValidity(mailbox.uid_validity), uids, Modseq(account.modseq))
+    return Appended(mailbox.id, UidValidity(mailbox.uid_validity), uids, Modseq(account.modseq), claimed)
