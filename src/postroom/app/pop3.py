@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -39,6 +39,8 @@ _log = structlog.get_logger("postroom.pop3")
 
 _REMEMBERED: Final = 4_096
 _SHORT: Final = 256
+_FILES: Final = 64
+"""Of unique ids that are kept in memory."""
 _MEASURE_VERSION: Final = 1
 """Rises when mime.downgrade gives other sizes."""
 
@@ -94,6 +96,7 @@ def rules_of(settings: Settings) -> Rules:
         time.time,
         str(settings.pop3.language),
         MeasureFiles(data.pop3_sizes),
+        UniqueIdFiles(data.pop3_unique_ids),
     )
 
 
@@ -188,3 +191,59 @@ class LoginFiles:
 
     def _file(self, account: AccountId) -> Path:
         return self._directory / str(int(account))
+
+
+class UniqueIdFiles:
+    """Implements ``session.pop3.uniqueids.UniqueIds``: a file for each account that has brought some. What is saved is durable on
+    return; a file that changes is read anew."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._read: OrderedDict[AccountId, tuple[tuple[int, int], _Brought]] = OrderedDict()
+
+    def load(self, account: AccountId, uid_validity: UidValidity) -> Mapping[int, str]:
+        """By UID; empty when there are none for this UIDVALIDITY. Raises Unavailable: other ids would be wrong for ever."""
+        file = self._file(account)
+        try:
+            found = file.stat()
+            stamp = found.st_mtime_ns, found.st_ino
+            known = self._read.get(account)
+            if known is None or known[0] != stamp:
+                known = stamp, msgspec.msgpack.decode(file.read_bytes(), type=_Brought)
+                self._read[account] = known
+                if len(self._read) > _FILES:
+                    self._read.popitem(last=False)
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.MsgspecError) as error:
+            raise Unavailable(private=f"unique ids of account {account}: {error}") from error
+        brought = known[1]
+        return brought.ids if brought.uid_validity == uid_validity else {}
+
+    def save(self, account: AccountId, uid_validity: UidValidity, ids: Mapping[int, str]) -> None:
+        """Keep these, all of the account's. Raises Unavailable."""
+        file = self._file(account)
+        fresh = file.with_suffix(".new")
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            with fresh.open("wb") as stream:
+                stream.write(msgspec.msgpack.encode(_Brought(1, uid_validity, dict(ids))))
+                stream.flush()
+                os.fsync(stream.fileno())
+            fresh.replace(file)
+            descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise Unavailable(private=f"unique ids cannot be kept: {error}") from error
+
+    def _file(self, account: AccountId) -> Path:
+        return self._directory / str(int(account))
+
+
+class _Brought(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+    uid_validity: int
+    ids: dict[int, str]

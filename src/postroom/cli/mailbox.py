@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
+from postroom.cli import uidl
 from postroom.cli.exits import Exit, Failed
 from postroom.cli.offline import open_account, with_store
 from postroom.cli.output import Json, octets, print_json, print_table, say
@@ -136,3 +137,6 @@ def delete(account: str, name: str, /) -> None:
 
     with_store(work)
     say(f"deleted {name}")
+
+
+app.command(uidl.app)

@@ -130,6 +130,11 @@ class DataDir:
         return self.root / "pop3-logins"
 
     @property
+    def pop3_unique_ids(self) -> Path:
+        """Unique ids that messages had on another server, a file for each account."""
+        return self.root / "pop3-unique-ids"
+
+    @property
     def pop3_sizes(self) -> Path:
         """A file for each account with what POP3 found out about its messages; it may be removed at any time."""
         return self.root / "pop3-sizes"

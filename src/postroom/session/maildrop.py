@@ -13,7 +13,7 @@ It must not know: the wire, sockets.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Final
 
 from postroom.model.account import Account
@@ -38,7 +38,7 @@ class Maildrop:
     """The snapshot of one INBOX: message numbers from 1, sizes, marks."""
 
     __slots__ = (
-        "_account", "_deleted", "_prefix", "_selects", "_sizes", "_store", "_uids", "count", "inbox", "octets"
+        "_account", "_brought", "_deleted", "_prefix", "_selects", "_sizes", "_store", "_uids", "count", "inbox", "octets"
     )  # fmt: skip
 
     def __init__(
@@ -47,13 +47,16 @@ class Maildrop:
         account: Account,
         inbox: Mailbox,
         selects: Callable[[str | None], bool] | None = None,
+        brought: Mapping[int, str] | None = None,
     ) -> None:
         """``inbox`` as it was read at the login; ``selects`` says by the envelope recipient which messages the maildrop has:
-        it must be read before it is counted."""
+        it must be read before it is counted. ``brought`` are unique ids that messages have from
+        another server, by UID."""
         self.inbox = inbox
         self._store = store
         self._account = account
         self._selects = selects
+        self._brought = brought or None
         self._prefix = f"{inbox.uid_validity}."
         self._uids: array[int] | None = None
         self._sizes: array[int] = array("Q")
@@ -147,7 +150,9 @@ class Maildrop:
     async def unique_id(self, number: int) -> str:
         """Unique and unchanging (RFC 1939 §7 UIDL): UIDVALIDITY and UID. Raises NoSuchMessage."""
         index = await self.index(number)
-        return f"{self._prefix}{(await self.read())[index]}"
+        uid = (await self.read())[index]
+        brought = self._brought.get(uid) if self._brought is not None else None
+        return brought or f"{self._prefix}{uid}"
 
     async def message(self, number: int) -> Octets:
         """A message's octets. Raises NoSuchMessage, also when another session has removed it."""
@@ -188,5 +193,9 @@ class Maildrop:
     def _unique_id_lines(self, uids: array[int]) -> Iterator[bytes]:
         for first in range(0, len(uids), _LINES):
             numbered = enumerate(uids[first : first + _LINES], first + 1)
-            prefix, gone = self._prefix, self._deleted
+            prefix, gone, brought = self._prefix, self._deleted, self._brought
+            if brought is not None:
+                ids = ((n, brought.get(uid) or f"{prefix}{uid}") for n, uid in numbered if n - 1 not in gone)
+                yield "".join([f"{n} {unique_id}\r\n" for n, unique_id in ids]).encode()
+                continue
             yield "".join([f"{n} {prefix}{uid}\r\n" for n, uid in numbered if n - 1 not in gone]).encode()

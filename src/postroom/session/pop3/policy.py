@@ -14,6 +14,7 @@ from typing import Protocol
 from postroom.model.errors import PostroomError
 from postroom.model.ids import AccountId
 from postroom.session.pop3.surrogates import Measures, MeasuresHere
+from postroom.session.pop3.uniqueids import NoUniqueIds, UniqueIds
 from postroom.wire.pop3.catalogue import DEFAULT
 
 
@@ -99,6 +100,7 @@ class Rules:
     clock: Callable[[], float] = lambda: 0.0
     language: str = DEFAULT
     measures: Measures = field(default_factory=MeasuresHere)
+    unique_ids: UniqueIds = field(default_factory=NoUniqueIds)
 
     def admit(self, account: AccountId, terms: Terms) -> None:
         """Let a user in who has proved to be there, or raise TooSoon; Unavailable when times cannot be kept."""

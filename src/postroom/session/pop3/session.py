@@ -25,7 +25,7 @@ from postroom.session.pop3.policy import Rules, Terms
 from postroom.session.pop3.sdps import Hosts, Selection
 from postroom.session.pop3.surrogates import Surrogates
 from postroom.session.pop3.table import HANDLERS
-from postroom.session.smtp import SmtpService
+from postroom.session.pop3.xmit import Submission
 from postroom.session.transport import Transport
 from postroom.store.api import Lease, MailStore
 from postroom.wire.pop3.catalogue import Phrase
@@ -57,7 +57,7 @@ class Pop3Session:
         profiles: frozenset[Profile] = frozenset(),
         timestamps: Timestamps = no_timestamps,
         hosts: Hosts | None = None,
-        submission: SmtpService | None = None,
+        submission: Submission | None = None,
     ) -> None:
         """``stls``: whether the listener has a certificate for STLS; ``rules``: none unless given;
         ``profiles``: commands beyond those of today; ``timestamps``: for greetings, so that APOP can be used; ``hosts``: where
@@ -212,7 +212,8 @@ class Pop3Session:
             # The account may be new: nothing has been delivered to it yet.
             await self.store.create_account(account.id, account.quota)
             inbox = self.store.mailbox(account.id, INBOX)
-        maildrop = Maildrop(self.store, account, inbox, selection)
+        brought = self._rules.unique_ids.load(account.id, inbox.uid_validity)
+        maildrop = Maildrop(self.store, account, inbox, selection, brought)
         if selection is not None:
             await maildrop.read()  # no counters tell what a part of INBOX holds
         return maildrop

@@ -10,20 +10,21 @@ It must not know: which listeners have it.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from postroom.delivery.authorship import check_submission
 from postroom.delivery.intake import HEADER_LIMIT, Intake, header_end
 from postroom.delivery.pipeline import Parcel, deliver_as_one
-from postroom.delivery.recipients import Recipient, RecipientPolicy, accept_recipient
+from postroom.delivery.recipients import Directory, Recipient, RecipientPolicy, accept_recipient
 from postroom.delivery.trace import Trace, received_field
 from postroom.mime.address import parse_address_list
 from postroom.mime.header import header_fields, pick
 from postroom.model.account import Account
 from postroom.model.address import Address
 from postroom.model.errors import NoSuchRecipient, NotAllowed, PostroomError, TooLarge
-from postroom.session.smtp import SmtpService
+from postroom.store.api import MailStore
 from postroom.wire.pop3.replies import BeginUpload, Err, Ok
 from postroom.wire.pop3.server import UploadChunk, UploadEnd
 from postroom.wire.pop3.xtnd import Xmit
@@ -36,11 +37,67 @@ _RESENT: Final = (b"resent-to", b"resent-cc", b"resent-bcc")
 _BLIND: Final = (b"bcc", b"resent-bcc")
 
 
+class RecipientLimit(Protocol):
+    """How many recipients a message may have."""
+
+    @property
+    def recipients_authenticated(self) -> int:
+        """Of one message of somebody who has logged in."""
+
+
+class Submission(Protocol):
+    """What sending needs; ``session.smtp.SmtpService`` has it."""
+
+    @property
+    def store(self) -> MailStore:
+        """Takes the message."""
+
+    @property
+    def directory(self) -> Directory:
+        """Who is here."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds since 1970."""
+
+    @property
+    def hostname(self) -> str:
+        """The server's name."""
+
+    @property
+    def message_size(self) -> int:
+        """Octets that a message may have."""
+
+    @property
+    def hop_limit(self) -> int:
+        """Received fields that a message may have."""
+
+    @property
+    def has_route(self) -> bool:
+        """Whether mail can leave."""
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds until a failed local delivery is tried again."""
+
+    @property
+    def limits(self) -> RecipientLimit:
+        """Limits of messages."""
+
+    @property
+    def queue_changed(self) -> Callable[[], None] | None:
+        """Called after something was queued."""
+
+    @property
+    def host_of(self) -> Callable[[str], Account | None] | None:
+        """As in ``delivery.recipients.RecipientPolicy``."""
+
+
 @dataclass(slots=True)
 class _Sending:
     """One message on its way."""
 
-    service: SmtpService
+    service: Submission
     account: Account
     peer: str
     id: str
