@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from postroom.mime import scanner as scanner_module
 from postroom.mime.facts import Part
 from postroom.mime.scanner import Scanner, scan
+from postroom.mime.text import search_text
 from tests.mime.tree import check, scan_in, shape, sliced
 
 
@@ -154,7 +155,7 @@ def test_syntax_errors_mean_text_plain(content_type: bytes) -> None:
     facts = scan(octets)
     check(octets, facts)
     assert shape(facts.root) == "text/plain"
-    assert "hello" in facts.search_text
+    assert facts.preview == "--x hello"
 
 
 def test_multipart_without_parts_is_text() -> None:
@@ -166,10 +167,12 @@ def test_multipart_without_parts_is_text() -> None:
 
 
 def test_preamble_is_not_searched() -> None:
-    facts = scan(multipart(b"\r\nbody"))
-    assert "preamble" not in facts.search_text
-    assert "epilogue" not in facts.search_text
-    assert "body" in facts.search_text
+    octets = multipart(b"\r\nbody")
+    facts = scan(octets)
+    text = search_text(octets, facts.root)
+    assert "preamble" not in text
+    assert "epilogue" not in text
+    assert "body" in text
     assert facts.preview == "body"
 
 

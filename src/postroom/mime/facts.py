@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-FACTS_VERSION: Final = 1
+FACTS_VERSION: Final = 2
 
 
 @dataclass(slots=True)
@@ -51,8 +51,7 @@ class Facts:
     pure ASCII (RFC 3501 §7.4.2). ``size`` is in octets. ``sent`` is the Date header as seconds since 1970 UTC or None;
     ``sent_day`` the day number (days since 1970) of the Date header disregarding time and zone (RFC 3501 §6.4.4 SENTON).
     ``message_id``/``references`` are msg-ids without angle brackets. ``base_subject`` per RFC 5256 §2.1.
-    ``preview`` is at most 200 characters of decoded text. ``search_text`` is the decoded, case-folded text that the
-    full-text index holds (bounded; ``search_complete`` is False when it was cut).
+    ``preview`` is at most 200 characters of decoded text.
     """
 
     size: int
@@ -67,8 +66,6 @@ class Facts:
     subject: str = ""
     base_subject: str = ""
     preview: str = ""
-    search_text: str = ""
-    search_complete: bool = True
     truncated: bool = False
     has_8bit_header: bool = False
     version: int = FACTS_VERSION

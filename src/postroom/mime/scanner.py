@@ -1,7 +1,7 @@
 """The streaming structure scanner: octets in, Facts out, in one pass.
 
 Purpose: what the store wants to know about a message while it streams by: the tree with the offsets of every part, the
-rendered ENVELOPE and BODYSTRUCTURE, dates, thread keys, searchable text.
+rendered ENVELOPE and BODYSTRUCTURE, dates, thread keys, the preview.
 
 Invariants:
 - Any chunking gives the same Facts. Line ends are CRLF or LF, also mixed; octets are never changed.
@@ -39,7 +39,7 @@ from postroom.mime.content import read_content_type, transfer_encoding
 from postroom.mime.date import parse_date
 from postroom.mime.envelope import EMPTY_ENVELOPE, ENVELOPE_FIELDS, MAX_TEXT, EnvelopeWriter
 from postroom.mime.facts import Facts, Part
-from postroom.mime.harvest import TextHarvest
+from postroom.mime.harvest import PreviewHarvest
 from postroom.mime.header import MAX_FIELD, pick_unfolded, unfold_block
 from postroom.mime.subject import base_subject, message_id, references
 from postroom.mime.words import decode_words
@@ -142,7 +142,7 @@ class Scanner:
         self._newlines_at = 0
         self._header_room = MAX_HEADERS
 
-        self._harvest = TextHarvest()
+        self._harvest = PreviewHarvest()
         self._writer = EnvelopeWriter()
         self._envelope = EMPTY_ENVELOPE
         self._found: dict[bytes, list[bytes]] = {}
@@ -393,7 +393,7 @@ class Scanner:
         part.body = part.end = body
         self._count_newlines(data, body)
         frame.newlines = self._newlines
-        if part.type in ("text", "multipart") or (part.type == "message" and part.subtype != "rfc822"):
+        if part.type in ("text", "multipart"):
             self._harvest.begin(body)
 
     def _read_header(self, frame: _Frame, block: bytes) -> None:
@@ -407,7 +407,6 @@ class Scanner:
         found = pick_unfolded(text, wanted)
         if len(block) > MAX_FIELD and max(map(len, text.split(b"\n"))) > MAX_FIELD:
             self._truncated = True
-        self._harvest.header(text)
         if frame.is_message:
             envelope = self._writer.render(found)
             if at_root:
@@ -504,7 +503,6 @@ class Scanner:
         subject = decode_words(raw_subject[0][:MAX_TEXT]) if raw_subject else ""
         ident = get(b"message-id")
         refs, reply = get(b"references"), get(b"in-reply-to")
-        search = self._harvest.result()
         short, full = render_body(root, self._fields)
         return Facts(
             size=size,
@@ -519,8 +517,6 @@ class Scanner:
             subject=subject,
             base_subject=base_subject(subject) if subject else "",
             preview=self._harvest.preview,
-            search_text=search,
-            search_complete=self._harvest.complete,
             truncated=self._truncated or self._writer.over,
             has_8bit_header=self._eight_bit,
         )

@@ -3,7 +3,7 @@
 Purpose: text of headers and of text parts, folded so that substring search ignores case and composition.
 
 Invariants: never raises on message octets; linear. ``fold`` works character by character, so ``a in b`` implies
-``fold(a) in fold(b)``; the scanner's ``Facts.search_text`` is the beginning of ``search_text`` of the same message.
+``fold(a) in fold(b)``.
 
 It must not know: indexes, queries.
 """
@@ -20,9 +20,6 @@ from postroom.mime.charset import decode, guess
 from postroom.mime.facts import Part
 from postroom.mime.header import iter_fields, unfold_block
 from postroom.mime.words import decode_words, lenient_base64
-
-MAX_SEARCH: Final = 256 * 1024
-"""Characters of folded text that ``Facts.search_text`` holds."""
 
 MAX_PREVIEW: Final = 200
 
@@ -173,7 +170,6 @@ def preview(text: str) -> str:
 
 __all__ = [
     "MAX_PREVIEW",
-    "MAX_SEARCH",
     "block_text",
     "body_text",
     "fold",

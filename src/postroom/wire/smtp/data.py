@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 _END: Final = b"\r\n.\r\n"
+_STUFFED: Final = b"\r\n."
 
 
 class LineEndCheck:
@@ -64,7 +65,9 @@ class DotReader:
         """Take octets from the network; returns the content they complete, unstuffed. Not after the end. Once ``fault`` is
         set the octets are worthless; the end is still found."""
         data = self._held + octets
-        end = data.find(_END)
+        # One search for both what ends and what is stuffed: most pieces have neither.
+        dot = data.find(_STUFFED)
+        end = data.find(_END, dot) if dot >= 0 else -1
         if end >= 0:
             self.ended = True
             self.rest = data[end + len(_END) :]
@@ -78,8 +81,8 @@ class DotReader:
             return data
         if not self.fault:
             self.fault = not self._check.feed(data)
-        if b"\r\n." in data:
-            data = data.replace(b"\r\n.", b"\r\n")
+        if 0 <= dot < len(data) - 2:
+            data = data.replace(_STUFFED, b"\r\n")
         if self._at_start:
             self._at_start = False
             data = data[2:]
