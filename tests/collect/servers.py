@@ -23,6 +23,8 @@ class Maildrop:
         self.refused: set[str] = set()
         self.claimed: dict[str, int] = {}
         """Sizes the listing tells instead of the right ones."""
+        self.envelopes: dict[str, str] = {}
+        """For whom each message is, as far as the server tells."""
         self.fetched: list[str] = []
 
 
@@ -54,6 +56,12 @@ class FakeMailbox:
         for at in range(0, len(octets), 40):
             self._step()
             yield octets[at : at + 40]
+
+    async def recipient(self, message: RemoteMessage) -> str:
+        self._step()
+        if message.key in self._drop.refused:
+            raise RemoteRefused(private="no such envelope")
+        return self._drop.envelopes.get(message.key, "")
 
     async def delete(self, message: RemoteMessage) -> None:
         self._step()

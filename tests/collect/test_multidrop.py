@@ -36,6 +36,13 @@ MESSAGES = {key: f"X-For: {' '.join(names)}\r\n\r\n{key}\r\n".encode() for key, 
 class Named:
     """Implements ``collect.collector.Recipients``."""
 
+    def __init__(self, *, asks_envelope: bool = False) -> None:
+        self.asks_envelope = asks_envelope
+
+    def addressed(self, recipient: str) -> Sequence[Account]:
+        found = PEOPLE.get(recipient.partition("@")[0])
+        return [found] if found else []
+
     def named(self, header: bytes) -> Sequence[Account]:
         line = header.partition(b"\r\n")[0].decode().partition(": ")[2]
         return [PEOPLE[name] for name in line.split()]
@@ -65,12 +72,22 @@ def bodies(store: MemoryStore, name: str, mailbox: str = "INBOX") -> list[str]:
 
 
 async def run(
-    store: MemoryStore, path: Path, drop: Maildrop, step: Callable[[], None] = lambda: None
+    store: MemoryStore,
+    path: Path,
+    drop: Maildrop,
+    step: Callable[[], None] = lambda: None,
+    recipients: Named | None = None,
 ) -> Report:
     with Ledger(path) as ledger:
         wishes = Wishes(mailbox="Rest", delete_after=0)
         collector = Collector(
-            "old", PEOPLE["box"], store, ledger, wishes, clock=lambda: 1_700_000_000.0, recipients=Named()
+            "old",
+            PEOPLE["box"],
+            store,
+            ledger,
+            wishes,
+            clock=lambda: 1_700_000_000.0,
+            recipients=recipients or Named(),
         )
         await collector.settle()
         remote = FakeMailbox(drop, step)
@@ -127,3 +144,20 @@ async def test_a_full_mailbox_keeps_the_message_there(store: MemoryStore, tmp_pa
         assert report.problems == [("a", "the mailbox of full@example.org is full")]
         assert bodies(store, "anna") == ["a", "b"], "once, however often the other one is tried"
         assert list(drop.messages) == ["a"]
+
+
+async def test_the_envelope_goes_before_the_header(store: MemoryStore, tmp_path: Path) -> None:
+    drop = Maildrop({
+        "a": b"X-For: anna\r\n\r\nto bert\r\n",
+        "b": b"X-For: anna\r\n\r\nto somebody who is not here\r\n",
+        "c": b"X-For:\r\n\r\nthe server does not tell\r\n",
+        "d": b"X-For: anna\r\n\r\nthe server refuses\r\n",
+    })  # fmt: skip
+    drop.envelopes = {"a": "bert@host.example", "b": "stranger@host.example"}
+    drop.refused = {"d"}
+    report = await run(store, tmp_path / "ledger", drop, recipients=Named(asks_envelope=True))
+    assert bodies(store, "bert") == ["to bert"]
+    assert bodies(store, "anna") == ["to somebody who is not here"]
+    assert bodies(store, "box", "Rest") == ["the server does not tell"]
+    assert [key for key, _ in report.problems] == ["d"]
+    assert list(drop.messages) == ["d"]

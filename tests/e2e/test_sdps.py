@@ -3,6 +3,8 @@ too, and then fails on them: octets where it expects text)."""
 
 from __future__ import annotations
 
+import base64
+import json
 import poplib
 import smtplib
 from collections.abc import Iterator
@@ -117,3 +119,52 @@ def test_fetchmail_sorts_by_envelope(server: LiveServer, port: int, tmp_path: Pa
     left = log_in(port, HOST)
     assert left.stat()[0] == 0
     left.quit()
+
+
+@pytest.mark.parametrize(("authzid", "user", "shown"), [
+    ("", f"anna@{HOST}", 2), ("", f"ben+{HOST}", 2), ("", HOST, 4), ("", OWNER, 4), (OWNER, f"anna@{HOST}", 4),
+    (f"ben@{HOST}", OWNER, 2), ("", f"carl@{HOST}", 0),
+])  # fmt: skip
+def test_names_for_auth(port: int, authzid: str, user: str, shown: int) -> None:
+    pop = poplib.POP3("127.0.0.1", port, timeout=20)
+    response = base64.b64encode(f"{authzid}\0{user}\0{PASSWORD}".encode()).decode()
+    pop._shortcmd(f"AUTH PLAIN {response}")  # type: ignore[attr-defined]
+    assert pop.stat()[0] == shown
+    pop.quit()
+
+
+def test_a_stranger_is_refused(port: int) -> None:
+    for response in (
+        f"\0anna@elsewhere.test\0{PASSWORD}",
+        f"\0anna@{HOST}\0wrong",
+        f"nobody@{DOMAIN}\0{HOST}\0{PASSWORD}",
+    ):
+        pop = poplib.POP3("127.0.0.1", port, timeout=20)
+        with pytest.raises(poplib.error_proto, match="AUTH"):
+            pop._shortcmd("AUTH PLAIN " + base64.b64encode(response.encode()).decode())  # type: ignore[attr-defined]
+        pop.close()
+
+
+def test_our_collector_sorts_by_envelope(server: LiveServer, port: int, tmp_path: Path) -> None:
+    here = LiveServer(tmp_path / "here", base_port=free_base_port())
+    here.write_config()
+    secret = tmp_path / "password"
+    secret.write_text(PASSWORD + "\n")
+    with here.config.open("a") as config:
+        config.write(
+            f'\n[[collect]]\nname = "family"\naccount = "rest@{DOMAIN}"\nprotocol = "pop3"\nhost = "127.0.0.1"\nport = {port}\n'
+            f'tls = "none"\npassword_in_clear = true\nuser = "{HOST}"\npassword_file = "{secret}"\nmultidrop = ["*ENV"]\n'
+        )
+    here.run("init")
+    for domain in (DOMAIN, HOST):
+        here.run("domain", "add", domain)
+    for name in (f"rest@{DOMAIN}", f"anna@{HOST}"):
+        here.run("account", "add", name, "--password-stdin", stdin=PASSWORD + "\n")
+    done = json.loads(here.run("collect", "--json").stdout)
+    assert "4" in str(done)
+    held = {
+        row["name"]: row["messages"]
+        for row in json.loads(here.run("account", "list", "--usage", "--json").stdout)
+    }
+    # Nobody here is ben: what is his goes to the account of the source.
+    assert held == {f"anna@{HOST}": 2, f"rest@{DOMAIN}": 2}

@@ -17,6 +17,8 @@ from postroom.model.errors import LimitExceeded, NoSuchRecipient
 from postroom.store.directory import Directory
 
 _ADDRESS: Final = re.compile(rb"([^\s<>,;:\"()@]{1,64})@([A-Za-z0-9.-]{1,255})")
+ENVELOPE: Final = "*ENV"
+"""In place of a field's name: the other server is asked (SDPS)."""
 _MOST_FIELDS: Final = 50
 _MOST_ADDRESSES: Final = 100
 
@@ -26,10 +28,22 @@ class EnvelopeFields:
 
     def __init__(self, directory: Directory, names: Sequence[str]) -> None:
         self._directory = directory
-        self._names = [name.encode().lower() for name in names]
+        self._names = [name.encode().lower() for name in names if name != ENVELOPE]
+        self.asks_envelope = ENVELOPE in names
+
+    def addressed(self, recipient: str) -> Sequence[Account]:
+        """The accounts that an envelope's recipient stands for."""
+        local, _, domain = recipient.rpartition("@")
+        found = {
+            account.name: account
+            for account in self._here(local.encode("utf-8", "replace"), domain.encode("utf-8", "replace"))
+        }
+        return list(found.values())
 
     def named(self, header: bytes) -> Sequence[Account]:
         """The accounts that the first field names which names any."""
+        if not self._names:
+            return ()
         block = header_fields(header, self._names)
         for number, field in enumerate(iter_fields(block)):
             if number >= _MOST_FIELDS:

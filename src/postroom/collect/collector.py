@@ -93,6 +93,13 @@ class Recipients(Protocol):
     def named(self, header: bytes) -> Sequence[Account]:
         """The accounts here that the envelope names, as far as the header tells; empty for nobody."""
 
+    @property
+    def asks_envelope(self) -> bool:
+        """Whether the other server is to be asked for whom each message is."""
+
+    def addressed(self, recipient: str) -> Sequence[Account]:
+        """The accounts here that an envelope's recipient stands for; empty for nobody."""
+
     def account(self, name: str) -> Account | None:
         """The account of a name."""
 
@@ -216,7 +223,7 @@ class Collector:
         sent = result.facts.sent
         date, zone = message.internal_date or (sent if sent is not None and 0 <= sent <= now else now, 0)
         new = NewMessage(result.blob, result.facts, date, zone, message.flags, message.keywords)
-        named = self._recipients.named(bytes(head)) if self._recipients is not None else ()
+        named = await self._named(remote, message, bytes(head))
         if named and [account.id for account in named] != [self._account.id]:
             await self._give(message.key, new, named, digest.hexdigest())
             self.report.octets += size
@@ -227,6 +234,16 @@ class Collector:
         batch.messages.append(new)
         batch.keys.append(message.key)
         batch.octets += size
+
+    async def _named(self, remote: RemoteMailbox, message: RemoteMessage, head: bytes) -> Sequence[Account]:
+        """For whom a message is, by its envelope first, then by its header; empty for nobody in particular."""
+        if self._recipients is None:
+            return ()
+        if self._recipients.asks_envelope:
+            found = self._recipients.addressed(await remote.recipient(message))
+            if found:
+                return found
+        return self._recipients.named(head)
 
     async def _give(self, key: str, message: NewMessage, named: Sequence[Account], digest: str) -> None:
         """Store one message for each of these, each of them once whatever breaks. Raises QuotaExceeded."""

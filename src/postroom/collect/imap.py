@@ -87,6 +87,10 @@ class ImapMailbox:
         """By BODY.PEEK[]."""
         yield await self._section(message, _WHOLE)
 
+    async def recipient(self, message: RemoteMessage) -> str:  # noqa: ARG002 - the Protocol's signature
+        """IMAP tells nothing of envelopes."""
+        return ""
+
     async def delete(self, message: RemoteMessage) -> None:
         """Marked with the others when the session is closed."""
         self._marked.append(message.number)

@@ -30,12 +30,15 @@ from postroom.wire.pop3.client import (
     ServerChallenge,
 )
 from postroom.wire.pop3.commands import Auth, Capa, Dele, List, Pass, Quit, Retr, Stls, Top, Uidl, User
+from postroom.wire.pop3.sdps import Env
 from postroom.wire.pop3.spec import Command
 from postroom.wire.sasl.api import ClientMechanism, Proof
 from postroom.wire.sasl.registry import choose
 
 MAX_HEADER: Final = 1 << 20
 """Octets of a header that are looked at."""
+MAX_ENVELOPE: Final = 1 << 13
+"""Octets of an answer to ``*ENV`` that are looked at."""
 
 
 class Pop3Mailbox:
@@ -78,6 +81,12 @@ class Pop3Mailbox:
     def octets(self, message: RemoteMessage) -> AsyncIterator[bytes]:
         """By RETR."""
         return self._body(Retr(message.number), None)
+
+    async def recipient(self, message: RemoteMessage) -> str:
+        """By ``*ENV`` of SDPS: the fourth line. Raises RemoteRefused where it is not known."""
+        told = b"".join([piece async for piece in self._body(Env(message.number), MAX_ENVELOPE)])
+        lines = told.split(b"\r\n")
+        return lines[3].decode("utf-8", "replace").strip().strip("<>") if len(lines) > 3 else ""
 
     async def delete(self, message: RemoteMessage) -> None:
         """By DELE."""

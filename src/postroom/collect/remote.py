@@ -114,6 +114,9 @@ class RemoteMailbox(Protocol):
     def octets(self, message: RemoteMessage) -> AsyncIterator[bytes]:
         """The message in pieces. RemoteRefused before the first piece concerns this message alone."""
 
+    async def recipient(self, message: RemoteMessage) -> str:
+        """For whom the envelope named the message, where the protocol tells (SDPS ``*ENV``); empty where it does not."""
+
     async def delete(self, message: RemoteMessage) -> None:
         """Mark for deletion."""
 

@@ -71,9 +71,9 @@ def check_token_url(value: str) -> None:
 
 
 def check_field_names(value: tuple[str, ...]) -> None:
-    """Names of header fields."""
-    if not all(name.isascii() and name.replace("-", "a").isalnum() for name in value):
-        raise ValueError('must hold names of header fields such as "Delivered-To"')
+    """Names of header fields, or ``*ENV``."""
+    if not all(name == "*ENV" or (name.isascii() and name.replace("-", "a").isalnum()) for name in value):
+        raise ValueError('must hold names of header fields such as "Delivered-To", or "*ENV"')
 
 
 def check_fields(value: tuple[str, ...]) -> None:

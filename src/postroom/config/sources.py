@@ -101,7 +101,8 @@ class Source:
         (),
         'Header fields in which the other server has noted for whom a message was, such as `"Delivered-To"`, '
         '`"X-Original-To"` or `"Envelope-To"`: for a mailbox that gets the mail of a whole domain. From the top, the first such '
-        "field that names somebody here decides; everything else goes to `account`.",
+        "field that names somebody here decides; everything else goes to `account`. "
+        '`"*ENV"` among them asks the other server first (POP3 with SDPS).',
         check=check_field_names,
     )
     interval: int = setting(

@@ -201,13 +201,15 @@ class Authenticator:
         transport: Transport,
         challenge: ChallengeFunction,
         service: str = "",
+        login_of: Callable[[str], str] = str,
     ) -> Account:
         """Drive a whole SASL exchange.
 
         ``initial`` is the decoded initial response, None when there was none (``b""`` is an empty one); ``service`` is the
-        protocol's name within Kerberos (RFC 4752 §3.3: the one SASL knows it by), such as ``imap``. Raises
-        MechanismUnknown, EncryptionRequired, ExchangeCancelled, AuthenticationFailed, TooManyAttempts, Unavailable, and
-        whatever ``challenge`` raises.
+        protocol's name within Kerberos (RFC 4752 §3.3: the one SASL knows it by), such as ``imap``; ``login_of`` tells whose
+        password or secret counts for a name that the client gave: for the one it logs in with, then for the one it wants to
+        be. Raises MechanismUnknown, EncryptionRequired, ExchangeCancelled, AuthenticationFailed, TooManyAttempts, Unavailable,
+        and whatever ``challenge`` raises.
         """
         spec = self._chosen(mechanism, transport)
         if spec.proof is Proof.TICKET:
@@ -222,17 +224,19 @@ class Authenticator:
                     if response is None:
                         raise ExchangeCancelled
                     step = server.step(response)
-                case NeedsPassword(authcid, password, authzid):
-                    if not self._acts_as_itself(authcid, authzid):
+                case NeedsPassword(name, password, authzid):
+                    authcid = login_of(name)
+                    if not self._acts_as_itself(authcid, authzid and login_of(authzid)):
                         raise await self._refusal(
                             spec.name, authcid, transport, "another authorization identity"
                         )
                     return await self._verify(spec.name, authcid, password, transport, service)
-                case NeedsScramSecret(authcid, authzid, hash_name):
+                case NeedsScramSecret(name, authzid, hash_name):
+                    authcid = login_of(name)
                     credentials = self._directory.credentials(authcid)
                     user = credentials.login
                     await self._admit(spec.name, user, transport)
-                    if not self._acts_as_itself(authcid, authzid):
+                    if not self._acts_as_itself(authcid, authzid and login_of(authzid)):
                         raise await self._refusal(
                             spec.name, user, transport, "another authorization identity"
                         )
@@ -243,15 +247,15 @@ class Authenticator:
                     return await self._bear(spec.name, server, step, transport, challenge)
                 case NeedsCertificate(authzid):
                     return await self._present(spec.name, authzid, transport)
-                case NeedsSharedSecret(authcid):
-                    credentials = self._directory.credentials(authcid)
+                case NeedsSharedSecret(name):
+                    credentials = self._directory.credentials(login_of(name))
                     user = credentials.login
                     await self._admit(spec.name, user, transport)
                     step = server.secret(self._shared_secret(spec.name, credentials, transport))
                     if not credentials.has_shared_secret:
                         step = Failure("no shared secret")
-                case Success(authcid, _, octets):
-                    return await self._proved(spec.name, authcid, octets, transport, challenge)
+                case Success(_, _, octets):
+                    return await self._proved(spec.name, user, octets, transport, challenge)
                 case Failure(reason):
                     raise await self._refusal(spec.name, user, transport, reason)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from postroom.model.credentials import saslprep
 from postroom.model.errors import AuthenticationFailed
-from postroom.session.pop3.sdps import whose
+from postroom.session.pop3.sdps import Names
 from postroom.wire.pop3.commands import Auth, Pass, Stls, User
 from postroom.wire.pop3.replies import BeginTls, Continue, Err, Listing, Ok, ResponseCode
 from postroom.wire.pop3.server import AuthResponse
@@ -51,9 +51,11 @@ async def password(session: Pop3Session, command: Pass) -> None:
     elif not _acceptable(command.password):
         session.engine.send(Err("Characters not acceptable in a name or password", ResponseCode.AUTH))
     else:
-        name, selection = whose(session.hosts, user) if session.hosts is not None else (user, None)
-        login = session.authenticator.login(name, command.password, session.transport, "USER", "pop")
-        await session.log_in(login, selection)
+        names = Names(session.hosts)
+        login = session.authenticator.login(
+            names.login_of(user), command.password, session.transport, "USER", "pop"
+        )
+        await session.log_in(login, names)
 
 
 def _acceptable(text: str) -> bool:
@@ -72,11 +74,11 @@ async def auth(session: Pop3Session, command: Auth) -> None:
         lines = "".join(f"{name}\r\n" for name in session.authenticator.mechanisms(session.transport))
         session.engine.send(Listing("Mechanisms follow", lines.encode()))
         return
-    await session.log_in(
-        session.authenticator.exchange(
-            command.mechanism, command.initial, session.transport, partial(_challenge, session), "pop"
-        )
+    names, challenge = Names(session.hosts), partial(_challenge, session)
+    login = session.authenticator.exchange(
+        command.mechanism, command.initial, session.transport, challenge, "pop", names.login_of
     )
+    await session.log_in(login, names)
 
 
 async def stls(session: Pop3Session, _command: Stls) -> None:

@@ -1,7 +1,8 @@
 """SDPS: logins that see one recipient's mail of a domain, and ``*ENV``.
 
 A domain's catch-all account is what SDPS calls a host: its password opens the mail of the whole domain (``USER example.org``)
-and of any one recipient (``USER anna@example.org`` or ``USER anna+example.org``), so that several people can share it.
+and of any one recipient (``USER anna@example.org`` or ``USER anna+example.org``), so that several people can share it. AUTH takes
+the same names.
 
 Invariants:
 - A name that is an account logs in as that account, whatever the domain's catch-all is: its password alone opens it.
@@ -57,6 +58,23 @@ class Selection:
         if address is None:
             return False
         return address.rpartition("@")[2] == self._domain if self._whole else address == self._address
+
+
+class Names:
+    """The names that a client logs in by, and what the last of them selects; without ``hosts`` every name is its own."""
+
+    def __init__(self, hosts: Hosts | None) -> None:
+        self._hosts = hosts
+        self.selection: Selection | None = None
+        """What of the account's mail is shown; None for all of it. Who wants to be somebody (SASL's authorization identity) is
+        shown what that name selects."""
+
+    def login_of(self, name: str) -> str:
+        """The login whose password counts for a name. Raises Unavailable."""
+        if self._hosts is None:
+            return name
+        login, self.selection = whose(self._hosts, name)
+        return login
 
 
 def whose(hosts: Hosts, name: str) -> tuple[str, Selection | None]:

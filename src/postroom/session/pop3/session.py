@@ -22,7 +22,7 @@ from postroom.session.pop3.apop import Timestamps, no_timestamps
 from postroom.session.pop3.basics import summary
 from postroom.session.pop3.errors import code_of
 from postroom.session.pop3.policy import Rules, Terms
-from postroom.session.pop3.sdps import Hosts, Selection
+from postroom.session.pop3.sdps import Hosts, Names, Selection
 from postroom.session.pop3.surrogates import Surrogates
 from postroom.session.pop3.table import HANDLERS
 from postroom.session.pop3.xmit import Submission
@@ -151,9 +151,9 @@ class Pop3Session:
         assert self._maildrop is not None
         return self._account, self._maildrop
 
-    async def log_in(self, login: Awaitable[Account], selection: Selection | None = None) -> None:
-        """Open the maildrop of whoever ``login`` proves to be there, or what ``selection`` takes of it, and answer. Raises
-        InUse, TooSoon, Unavailable."""
+    async def log_in(self, login: Awaitable[Account], names: Names | None = None) -> None:
+        """Open the maildrop of whoever ``login`` proves to be there, or what the selection of ``names`` takes of it, and answer.
+        Raises InUse, TooSoon, Unavailable."""
         try:
             account = await login
         except AuthenticationFailed as error:
@@ -165,7 +165,7 @@ class Pop3Session:
         try:
             terms = self._rules.policy.of(account.name)
             self._rules.admit(account.id, terms)
-            maildrop = await self._snapshot(account, selection)
+            maildrop = await self._snapshot(account, names.selection if names else None)
         except BaseException:
             await self.release()
             raise
