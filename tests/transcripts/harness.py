@@ -106,7 +106,12 @@ _STEP: Final = re.compile(r"(?P<kind>C|S|@)(?P<number>\d*)(?P<mark>[:!*{]|(?<=@)
 
 def load(path: Path) -> Case:
     """Read one transcript. Raises ValueError with the line that is wrong."""
-    head, _, body = path.read_text(encoding="utf-8").partition("\n\n")
+    return parse(path.read_text(encoding="utf-8"), path)
+
+
+def parse(text: str, path: Path) -> Case:
+    """A transcript's text; ``path`` is where it is said to come from."""
+    head, _, body = text.partition("\n\n")
     header: dict[str, list[str]] = {}
     for line in head.splitlines():
         key, colon, value = line.partition(":")

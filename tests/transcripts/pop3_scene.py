@@ -14,7 +14,8 @@ the greeting of connection n the timestamp <(1895+n).697170952@dbc.mtview.ca.us>
     terms 60 30         LOGIN-DELAY in seconds and EXPIRE in days (``never``) for everybody
     terms-of alice@example.org 10 0   the same for one account
 
-alice is the catch-all of example.net. ``needs: legacy`` and ``needs: sdps`` are the listener's profiles.
+alice is the catch-all of example.net. ``needs: legacy`` and ``needs: sdps`` are the listener's profiles; with ``submission``
+there is somebody to take mail to send.
 
 Directives: ``fail expunge|lock|read|snapshot`` (Unavailable from then on), ``mend``, ``corrupt 70000`` (octets end there),
 ``expunge 2`` (as IMAP would), ``deliver`` (a message arrives), ``bug`` (the next store access is broken), ``lock``
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from postroom.model.ids import AccountId
 from postroom.model.uidset import UidSet
@@ -35,7 +36,9 @@ from postroom.session.authentication import Authenticator
 from postroom.session.pop3 import Pop3Session
 from postroom.session.pop3.apop import Timestamps, no_timestamps
 from postroom.session.pop3.policy import LoginsHere, Policy, Rules, Terms
+from postroom.session.smtp import SmtpService
 from postroom.session.transport import Session, TlsInfo
+from postroom.store.api import MailStore
 from postroom.store.directory import Directory, NewAccount, PasswordScheme
 from postroom.wire.events import Engine
 from postroom.wire.pop3.server import Pop3Server
@@ -175,8 +178,18 @@ class Pop3Scene:
             profiles=frozenset(each for each in Profile if each in needs),
             hosts=self._directory,
             timestamps=self._timestamps,
+            submission=self._submission() if "submission" in needs else None,
         )
         return engine, session
+
+    def _submission(self) -> SmtpService:
+        return SmtpService(
+            hostname="mx.example.org",
+            store=cast("MailStore", self.store),
+            directory=self._directory,
+            clock=self._clock,
+            authenticator=self._authenticator,
+        )
 
     async def directive(self, connection: FakeTransport, words: list[str]) -> None:
         store = self.store

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
-from postroom.model.errors import Unavailable
+from postroom.model.errors import Corrupt, Unavailable
 from postroom.net.compression import Compression, CompressionFailure
 from postroom.net.tls import TlsFailure, TlsFilter
 from postroom.session.transport import Peer, Session, TlsInfo
@@ -646,6 +646,10 @@ class Connection(asyncio.Protocol):
         error_id = os.urandom(6).hex()
         if isinstance(error, Unavailable):
             _log.warning("unavailable", id=error_id, session=self._session_id, reason=error.private)
+            return error_id
+        if isinstance(error, Corrupt):
+            # Octets that were promised to the peer are not there: a matter for fsck and a backup, not for a developer.
+            _log.error("stored mail is damaged", id=error_id, session=self._session_id, reason=error.private)
             return error_id
         _log.error("internal error", id=error_id, session=self._session_id, exc_info=error, **self._who())
         self._service.error_seen()
