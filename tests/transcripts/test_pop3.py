@@ -12,6 +12,7 @@ from postroom.store.directory import Directory
 from postroom.wire.errors import ParseError
 from postroom.wire.events import Sentinel
 from postroom.wire.pop3.client import BodyComplete, Lines, Pop3Client, Response
+from postroom.wire.pop3.replies import ResponseCode
 from postroom.wire.pop3.spec import CommandSpec
 from postroom.wire.pop3.table import BY_KEYWORD, COMMANDS, parse_command, write_command
 from tests.transcripts.harness import SPLITTERS, Case, FakeClock, Play, cases
@@ -91,3 +92,9 @@ def test_written_commands_are_parsed_back(spec: CommandSpec, argument: bytes) ->
     found, parse = parse_command(write_command(command)[:-2])
     assert found is spec
     assert parse() == command
+
+
+@pytest.mark.parametrize("code", ResponseCode)
+def test_every_response_code_has_a_transcript(code: ResponseCode) -> None:
+    said = [step.octets for case in CASES for step in case.steps if step.kind == "S"]
+    assert any(line.startswith(f"-ERR [{code}] ".encode()) for line in said)
