@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import imaplib
 import json
+import poplib
 import random
 import re
 import ssl
@@ -224,3 +225,49 @@ def test_copy_over_postroom_and_back_changes_nothing(tmp_path: Path) -> None:
             }
         finally:
             between.kill()
+
+
+def listed(port: int, trust: Path) -> dict[str, str]:
+    """Unique ids by subject."""
+    pop = poplib.POP3_SSL(
+        "localhost", port, context=ssl.create_default_context(cafile=str(trust)), timeout=60
+    )
+    pop.user(f"anna@{DOMAIN}")
+    pop.pass_(PASSWORD)
+    found = {}
+    for line in pop.uidl()[1]:
+        number, unique_id = line.decode().split()
+        found[b"\n".join(pop.top(int(number), 0)[1]).decode("latin-1")] = unique_id
+    pop.quit()
+    return found
+
+
+@pytest.mark.parametrize("way", ["dovecot", "pop3s", "pop3"])
+def test_unique_ids_come_along(tmp_path: Path, there: Dovecot, way: str) -> None:
+    with there.client() as client:
+        client.select("INBOX")
+        client.store("3,7:9", "+FLAGS", r"(\Deleted)")
+        client.expunge()
+    password = tmp_path / "password"
+    password.write_text(PASSWORD + "\n")
+    server = make_server(tmp_path / "here")
+    server.start()
+    try:
+        certificate = server.data / "tls" / "cert.pem"
+        trust = tmp_path / "trust.pem"
+        trust.write_text(there.certificate.read_text() + certificate.read_text())
+        known = way if way == "dovecot" else f"{way}://localhost:{there.port(way)}"
+        done = copy(
+            f"imaps://anna%40{DOMAIN}@localhost:{there.port('imaps')}",
+            f"imaps://anna%40{DOMAIN}@localhost:{server.port('imaps')}",
+            "--source-password-file", str(password), "--target-password-file", str(password), "--trust", str(trust),
+            "--ledger", str(tmp_path / "ledger.sqlite"), "--unique-ids", known, "--unique-ids-folder", str(tmp_path / "ids"),
+        )  # fmt: skip
+        assert done["unique_ids"] == {"known": COUNT - 4, "unknown": 0}
+        file = tmp_path / "ids" / f"anna@{DOMAIN}.csv"
+        server.run("mailbox", "uidl", "import", f"anna@{DOMAIN}", str(file))
+        before = listed(there.port("pop3s"), there.certificate)
+        assert len(before) == COUNT - 4
+        assert listed(server.port("pop3s"), certificate) == before
+    finally:
+        server.kill()

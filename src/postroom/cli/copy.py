@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote, urlsplit
 
 from cyclopts import Parameter
@@ -23,6 +24,10 @@ from postroom.cli.output import Json, complain, console, print_json, say
 from postroom.collect.remote import Security
 from postroom.copying.copier import FolderReport, Wishes
 from postroom.copying.proof import FolderProof
+from postroom.copying.unique_ids import RULES, UniqueIdReport
+
+if TYPE_CHECKING:
+    from postroom.app.copying import UniqueIdSource
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,6 +54,7 @@ class Outcome:
     target: Side
     folders: list[FolderReport] = field(default_factory=list)
     proof: list[FolderProof] | None = None
+    unique_ids: UniqueIdReport | None = None
     error: str = ""
 
     @property
@@ -72,6 +78,8 @@ def copy(
     remove: bool = False,
     dry_run: bool = False,
     proof: bool = True,
+    unique_ids: str = "",
+    unique_ids_folder: Path | None = None,
     trust: Path | None = None,
     ledger: Path | None = None,
     json: Json = False,
@@ -99,6 +107,12 @@ def copy(
         Only say what would be copied.
     proof
         Compare both sides at the end.
+    unique_ids
+        Write down the unique ids (UIDL) that messages of INBOX have at the source, for `postroom mailbox uidl import` on the
+        target: `pop3s://host[:port]` (or `pop3://...`, with STLS) asks the source's POP3; `dovecot`, `cyrus`, `courier` or
+        `postroom` makes them as that server does when it is not told otherwise.
+    unique_ids_folder
+        Where to: one file for each account, named after the target's user. Otherwise the current folder.
     trust
         PEM file with the authorities that are trusted, instead of the system's.
     ledger
@@ -114,7 +128,13 @@ def copy(
     ]  # fmt: skip
     place = ledger or default_ledger()
     wishes = Wishes(remove=remove, dry_run=dry_run)
-    outcomes = asyncio.run(_all(pairs, place, wishes, trust, proof=proof and not dry_run, quiet=json))
+    known = parse_unique_ids(unique_ids) if unique_ids and not dry_run else None
+    outcomes = asyncio.run(
+        _all(pairs, place, wishes, trust, proof=proof and not dry_run, known=known, quiet=json)
+    )
+    for outcome in outcomes:
+        if outcome.unique_ids is not None:
+            write_unique_ids(unique_ids_folder or Path(), outcome.target.user, outcome.unique_ids)
     if json:
         print_json([as_json(outcome) for outcome in outcomes])
     else:
@@ -140,6 +160,39 @@ def parse_side(url: str, user: str, password: str) -> Side:
     implicit = parts.scheme == "imaps"
     security = Security.IMPLICIT if implicit else Security.STARTTLS
     return Side(parts.hostname, port or (993 if implicit else 143), security, name, password)
+
+
+def parse_unique_ids(text: str) -> UniqueIdSource:
+    """The option ``--unique-ids``. Raises Failed."""
+    from postroom.app.copying import UniqueIdSource
+
+    if text in RULES:
+        return UniqueIdSource(rule=text)
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise Failed(f"{text}: {error}", Exit.USAGE) from None
+    if (
+        parts.scheme not in ("pop3", "pop3s")
+        or not parts.hostname
+        or parts.username
+        or parts.path not in ("", "/")
+    ):
+        raise Failed(f"{text} is neither pop3s://host nor one of {', '.join(RULES)}", Exit.USAGE)
+    implicit = parts.scheme == "pop3s"
+    security = Security.IMPLICIT if implicit else Security.STARTTLS
+    return UniqueIdSource("", parts.hostname, port or (995 if implicit else 110), security)
+
+
+def write_unique_ids(folder: Path, user: str, report: UniqueIdReport) -> None:
+    """A file that ``postroom mailbox uidl import`` reads. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^\w@.+-]", "_", user).lstrip(".") or "_"
+    with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(("uid", "uidl"))
+        table.writerows(sorted(report.ids.items()))
 
 
 def read_password(path: Path | None, option: str) -> str:
@@ -182,6 +235,7 @@ async def _all(
     trust: Path | None,
     *,
     proof: bool,
+    known: UniqueIdSource | None,
     quiet: bool,
 ) -> list[Outcome]:
     from postroom.app.copying import copy_account
@@ -200,7 +254,7 @@ async def _all(
         for source, target in pairs:
             outcome = Outcome(source, target)
             outcomes.append(outcome)
-            await copy_account(outcome, ledger, wishes, trust, told, proof=proof)
+            await copy_account(outcome, ledger, wishes, trust, told, proof=proof, unique_ids=known)
     return outcomes
 
 
@@ -216,6 +270,9 @@ def as_json(outcome: Outcome) -> dict[str, object]:
         "proof": None
         if outcome.proof is None
         else [{name: getattr(each, name) for name in FolderProof.__slots__} for each in outcome.proof],
+        "unique_ids": None
+        if outcome.unique_ids is None
+        else {"known": len(outcome.unique_ids.ids), "unknown": outcome.unique_ids.unknown},
         "good": outcome.good,
     }
 
@@ -243,6 +300,10 @@ def tell(outcome: Outcome, *, dry_run: bool) -> None:
     for found in outcome.proof or ():
         for difference in found.differences:
             complain(f"{found.source}: {difference}")
+    if outcome.unique_ids is not None:
+        say(f"unique ids of {len(outcome.unique_ids.ids)} messages of INBOX written down")
+        if outcome.unique_ids.unknown:
+            complain(f"INBOX: the unique ids of {outcome.unique_ids.unknown} messages are not known")
     if outcome.error:
         complain(outcome.error)
     elif outcome.proof is not None:

@@ -19,6 +19,7 @@ from postroom.collect.remote import RemoteRefused
 from postroom.copying.account import Folder, ImapAccount, Message, Opened, batches, flags_of
 from postroom.copying.folders import map_folders
 from postroom.copying.ledger import Copied, Ledger
+from postroom.model.mailbox import INBOX
 
 
 @dataclass(slots=True)
@@ -44,6 +45,15 @@ class Wishes:
 
     remove: bool = False
     dry_run: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class InboxCopy:
+    """UIDVALIDITY and messages of the source's INBOX, and the target's UIDs by the source's."""
+
+    uid_validity: int
+    messages: Sequence[Message]
+    copied: dict[int, int]
 
 
 class Copier:
@@ -87,6 +97,15 @@ class Copier:
             except RemoteRefused as error:
                 report.problems.append(error.private or error.public)
         return reports
+
+    async def inbox(self) -> InboxCopy:
+        """How INBOX was copied; for afterwards."""
+        source = Folder(INBOX, (INBOX,))
+        opened = await self._source.open(source)
+        place = await self._target.open(source)
+        number = self._ledger.folder(self._job, (INBOX, opened.uid_validity), (INBOX, place.uid_validity))
+        pairs = {row.source: row.target for row in self._ledger.copied(number).values()}
+        return InboxCopy(opened.uid_validity, await self._source.messages(opened), pairs)
 
     # --- for _FolderCopy
 
