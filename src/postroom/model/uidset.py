@@ -112,6 +112,19 @@ class UidSet:
                 result.append((first, last))
         return UidSet._trusted(tuple(result))
 
+    def slice(self, begin: int, end: int) -> UidSet:
+        """The numbers at these places, 0 being the lowest, as Python's slices have them (no negative ones). O(ranges)."""
+        found: list[Range] = []
+        at = 0
+        for first, last in self.ranges:
+            low, high = max(begin - at, 0), min(end - at, last - first + 1)
+            if low < high:
+                found.append((first + low, first + high - 1))
+            at += last - first + 1
+            if at >= end:
+                break
+        return UidSet._trusted(tuple(found))
+
     @property
     def first(self) -> int:
         """The lowest number; raises IndexError on the empty set."""

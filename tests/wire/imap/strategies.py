@@ -36,6 +36,7 @@ from postroom.wire.imap.search import (
 )
 from postroom.wire.imap.values.dates import FIRST_DAY, LAST_DAY
 from postroom.wire.imap.values.flags import FlagList, ReportedFlags
+from postroom.wire.imap.values.partial import PartialRange
 from postroom.wire.imap.values.sections import (
     BinarySection,
     BinarySize,
@@ -45,7 +46,7 @@ from postroom.wire.imap.values.sections import (
     Section,
     SectionText,
 )
-from postroom.wire.imap.values.sequence import SequenceSet
+from postroom.wire.imap.values.sequence import SAVED, SequenceSet
 
 number = st.integers(0, 0xFFFFFFFF)
 nz_number = st.integers(1, 0xFFFFFFFF)
@@ -76,6 +77,11 @@ reported = st.builds(
 )
 sequence_set = st.lists(st.tuples(number, number), min_size=1, max_size=5).map(
     lambda pairs: SequenceSet(tuple(pairs))
+) | st.just(SAVED)
+partial_range = st.tuples(nz_number, nz_number, st.sampled_from(["", "-"])).map(
+    lambda parts: PartialRange(
+        min(parts[:2]), max(parts[:2]), parts[2] == "-", f"{parts[2]}{parts[0]}:{parts[2]}{parts[1]}"
+    )
 )
 uid_set = st.lists(nz_number, min_size=1, max_size=6).map(UidSet.of)
 day = st.integers(FIRST_DAY, LAST_DAY)
@@ -231,11 +237,22 @@ plain_commands: st.SearchStrategy[c.Command] = st.one_of(
         c.Search,
         search_keys,
         st.booleans(),
-        st.none() | st.integers(1, 15).map(SearchReturn),
+        st.none() | st.integers(1, 31).map(SearchReturn),
         st.sampled_from([None, "UTF-8"]),
     ),
+    st.builds(
+        c.Search,
+        search_keys,
+        st.booleans(),
+        st.sampled_from([SearchReturn.PARTIAL, SearchReturn.PARTIAL | SearchReturn.MIN | SearchReturn.SAVE]),
+        st.none(),
+        partial_range,
+    ),
     st.builds(c.Fetch, sequence_set, fetch_items, st.booleans(), st.none() | number63),
-    st.builds(c.Fetch, sequence_set, fetch_items, st.just(True), number63, st.just(True)),
+    st.builds(
+        c.Fetch, sequence_set, fetch_items, st.just(True), number63, st.just(True), st.none() | partial_range
+    ),
+    st.builds(c.Fetch, sequence_set, fetch_items, st.just(True), st.none(), st.just(False), partial_range),
     st.builds(
         c.Store,
         sequence_set,
@@ -260,7 +277,7 @@ codes: st.SearchStrategy[r.Code | None] = st.one_of(
     st.builds(r.UidValidity, nz_number),
     st.builds(r.Unseen, nz_number),
     st.builds(r.HighestModseq, nz_number63),
-    st.builds(r.Modified, sequence_set),
+    st.builds(r.Modified, sequence_set.filter(lambda each: not each.saved)),
     st.builds(r.PermanentFlags, reported),
     st.builds(r.BadCharset, st.lists(word, max_size=3).map(tuple)),
     st.builds(r.CapabilityCode, st.lists(word, min_size=1, max_size=4).map(tuple)),
@@ -318,6 +335,7 @@ responses: st.SearchStrategy[r.Response] = st.one_of(
         st.none() | uid_set,
         st.none() | number,
         st.none() | nz_number63,
+        st.none() | st.tuples(partial_range.map(lambda each: each.text), uid_set | st.just(UidSet())),
     ),
     st.builds(
         r.QuotaData, text, st.lists(st.tuples(word, number63, number63), min_size=1, max_size=3).map(tuple)

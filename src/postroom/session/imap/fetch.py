@@ -51,9 +51,12 @@ async def fetch(session: ImapSession, request: Request) -> None:
     if FetchAtt.MODSEQ in items:
         session.sync.enable_condstore()
     uids = view.resolve(command.numbers, uid=command.uid)
+    if command.partial is not None:
+        uids = view.within(uids)
+        uids = uids.slice(*command.partial.slice(len(uids)))
     since = command.changed_since or 0
     if command.vanished:
-        asked = command.numbers.resolve(view.last)
+        asked = view.saved if command.numbers.saved else command.numbers.resolve(view.last)
         vanish(session, vanished_since(session, view, asked, Modseq(since)))
     if uids and since:
         uids = _changed_since(session, view, uids, Modseq(since))

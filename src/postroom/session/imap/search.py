@@ -1,4 +1,5 @@
-"""SEARCH (RFC 3501 §6.4.4, RFC 4731, RFC 5032, RFC 7162 §3.1.5): keys become the store's criteria, UIDs become answers."""
+"""SEARCH (RFC 3501 §6.4.4, RFC 4731, RFC 5032, RFC 5182, RFC 7162 §3.1.5, RFC 9394): keys become the store's criteria, UIDs
+become answers."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ from postroom.wire.imap.search import (
     UidNumbers,
     Within,
 )
+from postroom.wire.imap.values.partial import PartialRange
 
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
@@ -46,14 +48,22 @@ async def search(session: ImapSession, request: Request) -> None:
     about_modseq = mentions_modseq(command.key)
     if about_modseq:
         session.sync.enable_condstore()
-    now, _ = session.services.clock()
-    criterion = translate(command.key, view, now)
-    # What came after the last report has no number yet, and what is to be reported as gone is gone.
-    uids = view.known(await session.store.search(view.account, view.mailbox, criterion))
-    numbers = uids if command.uid else view.numbers(uids)
     if session.utf8_accept and command.charset is not None:
         session.bad(request, "CHARSET has no place where UTF-8 is enabled")  # RFC 6855 §3
         return
+    now, _ = session.services.clock()
+    criterion = translate(command.key, view, now)
+    saves = command.returns is not None and bool(command.returns & SearchReturn.SAVE)
+    if saves:
+        view.saved = UidSet()  # what remains when this fails (RFC 5182 §2.1)
+    # What came after the last report has no number yet, and what is to be reported as gone is gone.
+    uids = view.known(await session.store.search(view.account, view.mailbox, criterion))
+    if saves:
+        view.saved = _saved(command, uids)
+        if command.returns == SearchReturn.SAVE:
+            await session.finish(request, "SEARCH completed")
+            return
+    numbers = uids if command.uid else view.numbers(uids)
     if command.returns is None and not session.rev2:
         modseq = await _highest(session, view, UidSet.of(uids)) if about_modseq and uids else None
         await _send_all(session, numbers, modseq)
@@ -79,13 +89,14 @@ async def _extended(
 ) -> EsearchData:
     command = request.command
     assert isinstance(command, Search)
-    wanted = command.returns or SearchReturn.ALL
+    wanted, partial = command.returns or SearchReturn.ALL, command.partial
     modseq = None
     if uids and mentions_modseq(command.key):
         relevant = UidSet.of(uids)
         if not wanted & (SearchReturn.ALL | SearchReturn.COUNT):
             # RFC 7162 §3.1.5: of MIN and MAX alone the modseq concerns just those messages.
-            ends = [uids[0]] if wanted & SearchReturn.MIN else []
+            ends = [] if partial is None else list(_partial(partial, uids))
+            ends += [uids[0]] if wanted & SearchReturn.MIN else []
             relevant = UidSet.of(ends + ([uids[-1]] if wanted & SearchReturn.MAX else []))
         modseq = await _highest(session, view, relevant)
     return EsearchData(
@@ -96,7 +107,27 @@ async def _extended(
         all=_set_of(numbers) if numbers and wanted & SearchReturn.ALL else None,
         count=len(numbers) if wanted & SearchReturn.COUNT else None,
         modseq=modseq,
+        partial=None if partial is None else (partial.text, UidSet.of(_partial(partial, numbers))),
     )
+
+
+def _partial(partial: PartialRange, found: Sequence[int]) -> Sequence[int]:
+    begin, end = partial.slice(len(found))
+    return found[begin:end]
+
+
+def _saved(command: Search, uids: Sequence[int]) -> UidSet:
+    """What ``$`` becomes: all that was found, or where only some of it is told, that (RFC 5182 §2.4, RFC 9394 §3.2)."""
+    returns = command.returns or SearchReturn.ALL
+    few = SearchReturn.MIN | SearchReturn.MAX | SearchReturn.PARTIAL
+    if not returns & few or returns & (SearchReturn.ALL | SearchReturn.COUNT):
+        return _set_of(uids) if uids else UidSet()
+    told = list(_partial(command.partial, uids)) if command.partial is not None else []
+    if uids and returns & SearchReturn.MIN:
+        told.append(uids[0])
+    if uids and returns & SearchReturn.MAX:
+        told.append(uids[-1])
+    return UidSet.of(told)
 
 
 def _set_of(rising: Sequence[int]) -> UidSet:

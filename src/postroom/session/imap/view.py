@@ -49,6 +49,7 @@ class View:
         "read_only",
         "recent",
         "removed",
+        "saved",
         "uid_validity",
         "withheld",
     )
@@ -78,6 +79,8 @@ class View:
         self.recent = recent
         self.withheld = UidSet()
         self.removed = False
+        self.saved = UidSet()
+        """``$``: what the last search has saved (RFC 5182 §2.1); those that have gone since are no part of it."""
 
     @property
     def uids(self) -> Sequence[int]:
@@ -158,6 +161,8 @@ class View:
 
         ``n:*`` with n beyond the end means the last message (RFC 3501 §6.4.8, §9 seq-range); in an empty mailbox nothing.
         """
+        if numbers.saved:
+            return self.within(self.saved) if self.saved else self.saved
         uids = self._loaded()
         if uid:
             if not uids:

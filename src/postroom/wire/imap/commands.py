@@ -16,6 +16,7 @@ from postroom.model.mailbox import SpecialUse
 from postroom.model.uidset import UidSet
 from postroom.wire.imap.search import SearchKey, SearchReturn
 from postroom.wire.imap.values.flags import FlagList
+from postroom.wire.imap.values.partial import PartialRange
 from postroom.wire.imap.values.sections import FetchItem
 from postroom.wire.imap.values.sequence import SequenceSet
 
@@ -312,13 +313,15 @@ class UidExpunge:
 class Search:
     """SEARCH and UID SEARCH (RFC 3501 §6.4.4); texts in ``key`` are already decoded from the charset.
 
-    ``returns`` is None without RETURN; with it at least one option, an empty RETURN () being ALL (RFC 4731 §3.1).
+    ``returns`` is None without RETURN; with it at least one option, an empty RETURN () being ALL (RFC 4731 §3.1). ``partial``
+    is there when PARTIAL is one of them.
     """
 
     key: SearchKey
     uid: bool = False
     returns: SearchReturn | None = None
     charset: str | None = None
+    partial: PartialRange | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -327,7 +330,7 @@ class Fetch:
 
     UID FETCH reports the UID whether or not it is asked for (RFC 3501 §6.4.8), ``changed_since`` (0 to 2**63 - 1,
     RFC 7162 §3.1.4) likewise MODSEQ: the grammar does not add them to ``items``. ``vanished`` comes with UID and
-    ``changed_since`` alone (RFC 7162 §3.2.6).
+    ``changed_since`` alone (RFC 7162 §3.2.6), ``partial`` with UID (RFC 9394 §3.3).
     """
 
     numbers: SequenceSet
@@ -335,6 +338,7 @@ class Fetch:
     uid: bool = False
     changed_since: int | None = None
     vanished: bool = False
+    partial: PartialRange | None = None
 
 
 @dataclass(slots=True, frozen=True)

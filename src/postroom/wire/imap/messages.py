@@ -22,6 +22,7 @@ from postroom.wire.imap.spec import CommandSpec, State
 from postroom.wire.imap.values.atoms import ATOM, parse_astring
 from postroom.wire.imap.values.flags import parse_flag_list, parse_flags, write_flags
 from postroom.wire.imap.values.mailbox import parse_mailbox
+from postroom.wire.imap.values.partial import PartialRange, parse_partial
 from postroom.wire.imap.values.sequence import parse_sequence_set
 from postroom.wire.imap.writer import CommandText
 
@@ -43,37 +44,46 @@ def parse_fetch(cursor: Cursor, *, uid: bool = False) -> Fetch:
     numbers = parse_sequence_set(cursor)
     cursor.expect(b" ")
     items = parse_fetch_items(cursor)
-    changed_since, vanished = _parse_fetch_modifiers(cursor)
+    changed_since, vanished, partial = _parse_fetch_modifiers(cursor)
     cursor.finish()
+    if partial is not None and not uid:
+        cursor.fail("PARTIAL belongs to UID FETCH")
     if vanished and not (uid and changed_since is not None):
         cursor.fail("VANISHED belongs to UID FETCH with CHANGEDSINCE")
-    return Fetch(numbers, items, uid, changed_since, vanished)
+    return Fetch(numbers, items, uid, changed_since, vanished, partial)
 
 
-def _parse_fetch_modifiers(cursor: Cursor) -> tuple[int | None, bool]:
-    """[SP "(" fetch-modifier *(SP fetch-modifier) ")"] (RFC 4466 §2.4): CHANGEDSINCE, VANISHED."""
-    changed_since, vanished = None, False
+def _parse_fetch_modifiers(cursor: Cursor) -> tuple[int | None, bool, PartialRange | None]:
+    """[SP "(" fetch-modifier *(SP fetch-modifier) ")"] (RFC 4466 §2.4): CHANGEDSINCE, VANISHED, PARTIAL."""
+    changed_since, vanished, partial = None, False, None
     if not cursor.skip(b" ("):
-        return changed_since, vanished
+        return changed_since, vanished, partial
     while True:
         word = cursor.need(ATOM, "fetch modifier").upper()
         if word == b"CHANGEDSINCE" and changed_since is None:
             changed_since = parse_changed_since(cursor)
         elif word == b"VANISHED":
             vanished = True
+        elif word == b"PARTIAL" and partial is None:
+            cursor.expect(b" ")
+            partial = parse_partial(cursor)
         else:
             cursor.fail("unknown fetch modifier")
         if cursor.skip(b")"):
-            return changed_since, vanished
+            return changed_since, vanished, partial
         cursor.expect(b" ")
 
 
 def write_fetch(text: CommandText, command: Fetch) -> None:
     """The arguments of FETCH."""
     text.text(b" %b %b" % (command.numbers.write(), write_fetch_items(command.items)))
-    if command.changed_since is not None:
-        vanished = b" VANISHED" if command.vanished else b""
-        text.text(b" (CHANGEDSINCE %d%b)" % (command.changed_since, vanished))
+    modifiers = [] if command.changed_since is None else [b"CHANGEDSINCE %d" % command.changed_since]
+    if command.vanished:
+        modifiers.append(b"VANISHED")
+    if command.partial is not None:
+        modifiers.append(b"PARTIAL " + command.partial.text.encode("ascii"))
+    if modifiers:
+        text.text(b" (" + b" ".join(modifiers) + b")")
 
 
 def parse_store(cursor: Cursor, *, uid: bool = False) -> Store:
@@ -107,7 +117,7 @@ def parse_search(cursor: Cursor, *, uid: bool = False) -> Search:
 
     Raises UnknownCharset before it looks at the keys.
     """
-    returns = parse_return_options(cursor) if cursor.match(_RETURN) is not None else None
+    returns, partial = parse_return_options(cursor) if cursor.match(_RETURN) is not None else (None, None)
     charset = None
     if cursor.match(_CHARSET) is not None:
         name = parse_astring(cursor).decode("ascii", "replace").upper()
@@ -117,13 +127,13 @@ def parse_search(cursor: Cursor, *, uid: bool = False) -> Search:
     cursor.expect(b" ")
     key = parse_search_keys(cursor, SearchText(charset))
     cursor.finish()
-    return Search(key, uid, returns, charset)
+    return Search(key, uid, returns, charset, partial)
 
 
 def write_search(text: CommandText, command: Search) -> None:
     """The arguments of SEARCH."""
     if command.returns is not None:
-        text.text(b" RETURN " + write_return_options(command.returns))
+        text.text(b" RETURN " + write_return_options(command.returns, command.partial))
     if command.charset is not None:
         text.text(b" CHARSET " + command.charset.encode("ascii"))
     text.text(b" ")

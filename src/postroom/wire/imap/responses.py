@@ -270,7 +270,8 @@ class SearchData:
 
 @dataclass(slots=True, frozen=True)
 class EsearchData:
-    """ESEARCH (RFC 4731 §3.1, RFC 4466 §2.6.2); what was not asked for or found is None; ``all`` is None when empty."""
+    """ESEARCH (RFC 4731 §3.1, RFC 4466 §2.6.2); what was not asked for or found is None; ``all`` is None when empty.
+    ``partial`` has the range as it was asked for and what is there of it (RFC 9394 §3.1)."""
 
     tag: bytes | None
     uid: bool = False
@@ -279,6 +280,7 @@ class EsearchData:
     all: UidSet | None = None
     count: int | None = None
     modseq: int | None = None
+    partial: tuple[str, UidSet] | None = None
 
 
 @dataclass(slots=True, frozen=True)

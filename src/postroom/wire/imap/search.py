@@ -100,9 +100,11 @@ SearchKey = Leaf | Numbers | UidNumbers | Recent | Within | ObjectIs | AllOf | E
 
 
 class SearchReturn(IntFlag):
-    """RETURN options of ESEARCH (RFC 4731 §3.1)."""
+    """RETURN options: of ESEARCH (RFC 4731 §3.1), SAVE (RFC 5182 §2.1), PARTIAL (RFC 9394 §3.1)."""
 
     MIN = 1
     MAX = 2
     ALL = 4
     COUNT = 8
+    SAVE = 16
+    PARTIAL = 32

@@ -98,7 +98,7 @@ class SearchText:
 def parse_search_key(cursor: Cursor, text: SearchText) -> SearchKey:
     """One search-key."""
     first = cursor.peek()
-    if first == 0x2A or 0x30 <= first <= 0x39:
+    if first in (0x24, 0x2A) or 0x30 <= first <= 0x39:
         return Numbers(parse_sequence_set(cursor))
     if first == 0x28:
         cursor.enter()

@@ -44,6 +44,8 @@ EXTENSIONS: Final[tuple[Extension[CommandSpec], ...]] = (
     Extension("UIDPLUS", "RFC 4315", uidplus.ROWS),
     Extension("MOVE", "RFC 6851", move.ROWS),
     Extension("ESEARCH", "RFC 4731"),
+    Extension("SEARCHRES", "RFC 5182"),
+    Extension("PARTIAL", "RFC 9394"),
     Extension("WITHIN", "RFC 5032"),
     Extension("UTF8=ACCEPT", "RFC 6855"),
     Extension("CONDSTORE", "RFC 7162"),

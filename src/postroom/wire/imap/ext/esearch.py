@@ -1,9 +1,10 @@
-"""ESEARCH (RFC 4731): RETURN options of SEARCH and the ESEARCH response."""
+"""ESEARCH (RFC 4731): RETURN options of SEARCH and the ESEARCH response; SAVE (RFC 5182) and PARTIAL (RFC 9394) among them."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from postroom.model.uidset import UidSet
 from postroom.wire.cursor import Cursor
 from postroom.wire.imap.responses import EsearchData
 from postroom.wire.imap.search import SearchReturn
@@ -15,6 +16,7 @@ from postroom.wire.imap.values.atoms import (
     parse_nz_number,
     write_string,
 )
+from postroom.wire.imap.values.partial import PartialRange, parse_partial
 from postroom.wire.imap.values.sequence import parse_uid_set
 
 CAPABILITIES: Final = ("ESEARCH",)
@@ -23,26 +25,41 @@ _OPTIONS: Final = {
     b"MAX": SearchReturn.MAX,
     b"ALL": SearchReturn.ALL,
     b"COUNT": SearchReturn.COUNT,
+    b"SAVE": SearchReturn.SAVE,
+    b"PARTIAL": SearchReturn.PARTIAL,
 }
 
 
-def parse_return_options(cursor: Cursor) -> SearchReturn:
-    """The options after RETURN, parentheses included; none at all mean ALL (RFC 4731 §3.1)."""
+def parse_return_options(cursor: Cursor) -> tuple[SearchReturn, PartialRange | None]:
+    """The options after RETURN, parentheses included; none at all mean ALL (RFC 4731 §3.1). PARTIAL comes once and without ALL
+    (RFC 9394 §3.1)."""
     cursor.expect(b"(")
-    options = SearchReturn(0)
+    options, partial = SearchReturn(0), None
     while not cursor.skip(b")"):
         option = _OPTIONS.get(cursor.need(ATOM, "return option").upper())
         if option is None:
             cursor.fail("unknown return option")
+        if option is SearchReturn.PARTIAL:
+            if partial is not None:
+                cursor.fail("PARTIAL twice")
+            cursor.expect(b" ")
+            partial = parse_partial(cursor)
         options |= option
         if cursor.peek() != 0x29:
             cursor.expect(b" ")
-    return options or SearchReturn.ALL
+    if partial is not None and options & SearchReturn.ALL:
+        cursor.fail("either ALL or PARTIAL")
+    return options or SearchReturn.ALL, partial
 
 
-def write_return_options(options: SearchReturn) -> bytes:
+def write_return_options(options: SearchReturn, partial: PartialRange | None) -> bytes:
     """The counterpart."""
-    return b"(" + b" ".join(name for name, option in _OPTIONS.items() if options & option) + b")"
+    words = [
+        name for name, option in _OPTIONS.items() if options & option and option is not SearchReturn.PARTIAL
+    ]
+    if partial is not None:
+        words.append(b"PARTIAL " + partial.text.encode("ascii"))
+    return b"(" + b" ".join(words) + b")"
 
 
 def write_esearch(data: EsearchData) -> bytes:
@@ -60,6 +77,9 @@ def write_esearch(data: EsearchData) -> bytes:
         pieces.append(b"ALL " + str(data.all).encode("ascii"))
     if data.count is not None:
         pieces.append(b"COUNT %d" % data.count)
+    if data.partial is not None:
+        text, found = data.partial
+        pieces.append(f"PARTIAL ({text} {found or 'NIL'})".encode("ascii"))
     if data.modseq is not None:
         pieces.append(b"MODSEQ %d" % data.modseq)
     return b" ".join(pieces)
@@ -76,7 +96,7 @@ def parse_esearch(cursor: Cursor) -> EsearchData:
         cursor.expect(b")")
     uid = False
     values: dict[bytes, int] = {}
-    found = None
+    found = partial = None
     while not cursor.at_end():
         cursor.expect(b" ")
         name = cursor.need(ATOM, "search return data").upper()
@@ -92,8 +112,27 @@ def parse_esearch(cursor: Cursor) -> EsearchData:
             values[name] = parse_number(cursor)
         elif name == b"MODSEQ":
             values[name] = parse_nz_number(cursor, MAX_NUMBER64)
+        elif name == b"PARTIAL":
+            partial = _parse_partial_data(cursor)
         else:
             cursor.fail("unknown search return data")
     return EsearchData(
-        tag, uid, values.get(b"MIN"), values.get(b"MAX"), found, values.get(b"COUNT"), values.get(b"MODSEQ")
+        tag,
+        uid,
+        values.get(b"MIN"),
+        values.get(b"MAX"),
+        found,
+        values.get(b"COUNT"),
+        values.get(b"MODSEQ"),
+        partial,
     )
+
+
+def _parse_partial_data(cursor: Cursor) -> tuple[str, UidSet]:
+    """ret-data-partial behind its word (RFC 9394 §4)."""
+    cursor.expect(b"(")
+    text = parse_partial(cursor).text
+    cursor.expect(b" ")
+    found = UidSet() if cursor.skip(b"NIL") else parse_uid_set(cursor)
+    cursor.expect(b")")
+    return text, found

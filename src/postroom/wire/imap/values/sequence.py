@@ -1,4 +1,4 @@
-"""Sequence sets with ``*`` (RFC 3501 §9 sequence-set).
+"""Sequence sets with ``*`` (RFC 3501 §9 sequence-set), and ``$`` in their place (RFC 5182 §2.1).
 
 Invariants: a set keeps its ranges as they were written, ``STAR`` (0) standing for ``*``; only ``resolve`` gives it a meaning,
 because only the session knows the largest number in use. Size and cost follow the ranges, never the numbers in them.
@@ -18,14 +18,16 @@ STAR: Final = 0
 MAX_RANGES: Final = 10_000
 """Ranges in one set (threats D2, D3): a client that lists single UIDs fits, and cost stays linear in the line."""
 
-_SEQUENCE_SET: Final = re.compile(rb"[0-9*:,]+")
+_SEQUENCE_SET: Final = re.compile(rb"[0-9*:,]+|\$")
 
 
 @dataclass(slots=True, frozen=True)
 class SequenceSet:
-    """Ranges ``(first, last)`` in the order written, each end 1 to 2**32 - 1 or STAR. Never empty when parsed."""
+    """Ranges ``(first, last)`` in the order written, each end 1 to 2**32 - 1 or STAR. Never empty when parsed, but where
+    ``saved`` says that it is ``$``: what a search has saved."""
 
     ranges: tuple[Range, ...]
+    saved: bool = False
 
     @classmethod
     def of(cls, numbers: UidSet) -> SequenceSet:
@@ -49,20 +51,27 @@ class SequenceSet:
         """Replace ``*`` by the largest number in use; 0 says that there is none, and ranges with ``*`` are then empty.
 
         Numbers above ``largest`` stay in the result: for UIDs they just match nothing (RFC 3501 §6.4.8), for sequence
-        numbers the session refuses them. ``9:*`` with ``largest`` 5 is ``5:9`` (RFC 3501 §9 seq-range).
+        numbers the session refuses them. ``9:*`` with ``largest`` 5 is ``5:9`` (RFC 3501 §9 seq-range). Not for ``$``.
         """
+        assert not self.saved
         if not largest:
             return UidSet(pair for pair in self.ranges if STAR not in pair)
         return UidSet((first or largest, last or largest) for first, last in self.ranges)
 
     def write(self) -> bytes:
         """The set in wire form."""
+        if self.saved:
+            return b"$"
         return b",".join(
             _write_seq_number(first)
             if first == last
             else b"%b:%b" % (_write_seq_number(first), _write_seq_number(last))
             for first, last in self.ranges
         )
+
+
+SAVED: Final = SequenceSet((), saved=True)
+"""``$``."""
 
 
 def _write_seq_number(number: int) -> bytes:
@@ -73,6 +82,8 @@ def parse_sequence_set(cursor: Cursor) -> SequenceSet:
     """sequence-set (RFC 3501 §9); raises ParseError for zero, numbers over 32 bit and more than MAX_RANGES ranges."""
     start = cursor.pos
     text = cursor.need(_SEQUENCE_SET, "sequence set")
+    if text == b"$":
+        return SAVED
     items = text.split(b",")
     if len(items) > MAX_RANGES:
         cursor.fail("too many ranges")
@@ -101,6 +112,6 @@ def _seq_number(text: bytes) -> int:
 def parse_uid_set(cursor: Cursor) -> UidSet:
     """uid-set of RFC 4315 §4: a set without ``*``."""
     found = parse_sequence_set(cursor)
-    if found.has_star:
-        cursor.fail("* has no place here")
+    if found.has_star or found.saved:
+        cursor.fail("only numbers have a place here")
     return UidSet(found.ranges)
