@@ -1,4 +1,4 @@
-"""IMAP on a mailbox of 10,000 messages: FETCH, SEARCH, STORE, COPY, EXPUNGE; SELECT of 100,000."""
+"""IMAP on a mailbox of 10,000 messages: FETCH, SEARCH, SORT, THREAD, STORE, COPY, EXPUNGE; SELECT of 100,000."""
 
 from __future__ import annotations
 
@@ -95,6 +95,26 @@ def first_fetch(bench: Bench, server: Server) -> Figure:
     return Figure(count / milliseconds * 1000, cpu)
 
 
+def order(command: str, goal: float, *, first: bool) -> Row:
+    """Milliseconds of SORT or THREAD of everything; the first time in a mailbox that was filled a moment ago."""
+    name, _, arguments = command.partition(" ")
+    steps = f"send c {name} {arguments} UTF-8 ALL\\r\\n\nexpect c OK\n"
+
+    def measure(bench: Bench, server: Server) -> Figure:
+        if not first:
+            fill(bench, server)
+            return Figure(*_session(bench, server, steps, 10))
+        mailbox = f"{name.lower()}{bench.turn(server, name)}"
+        _prepare(bench, server, f"send b CREATE {mailbox}\\r\\n\nexpect b OK\n")
+        _append(bench, server, mailbox, bench.loops(BOX, 1_000))
+        figure = Figure(*_session(bench, server, steps, mailbox=mailbox))
+        _delete(bench, server, mailbox)
+        return figure
+
+    title = f"{command}, 10,000 messages, {'first time' if first else 'again'}"
+    return Row(title, "imap", "ms", measure, goal, more_is_better=False)
+
+
 def search(key: str) -> Row:
     """Milliseconds of a search for a word that one message has, another one each time."""
 
@@ -176,6 +196,10 @@ ROWS = (
     fetch("FLAGS", 10),
     search("BODY"),
     search("TEXT"),
+    order("SORT (DATE)", 2, first=True),
+    order("SORT (DATE)", 1, first=False),
+    order("THREAD REFERENCES", 2, first=True),
+    order("THREAD REFERENCES", 1, first=False),
     Row("STORE 1:* +FLAGS.SILENT, 10,000 messages", "imap", "ms", store, 1, more_is_better=False),
     Row("COPY 1:*, 10,000 messages", "imap", "ms", copy, 1, more_is_better=False),
     Row("EXPUNGE of 10,000 messages", "imap", "ms", expunge, 1, more_is_better=False),

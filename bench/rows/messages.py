@@ -35,13 +35,15 @@ def vocabulary() -> tuple[str, ...]:
 
 
 def compose(octets: int, number: int) -> bytes:
-    """A message of about so many octets; every 600th holds RARE with a number."""
+    """A message of about so many octets; every 600th holds RARE with a number. Three at a time are a thread."""
     chance = random.Random(number)
+    ancestors = " ".join(f"<{one}@elsewhere.test>" for one in range(number - number % 3, number))
+    references = f"References: {ancestors}\r\n" if ancestors else ""
     head = (
         f"From: Sender {number} <sender{number % 50}@elsewhere.test>\r\nTo: User <user@example.test>\r\n"
         f"Subject: {' '.join(chance.choices(vocabulary(), k=5))} {number}\r\n"
         f"Date: Mon, 23 Nov 2026 10:{number // 60 % 60:02}:{number % 60:02} +0000\r\n"
-        f"Message-ID: <{number}@elsewhere.test>\r\n"
+        f"Message-ID: <{number}@elsewhere.test>\r\n{references}"
         "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
     )
     lines = [head]

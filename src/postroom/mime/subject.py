@@ -66,6 +66,18 @@ def base_subject(subject: str) -> str:
         return text[start:end]
 
 
+def is_reply(subject: str) -> bool:
+    """Whether a decoded subject says that its message is a reply or a forward: finding its base subject removes "re:", "fwd:",
+    "(fwd)" or "[fwd: ...]" (RFC 5256 §3 REFERENCES)."""
+    text = _SPACES.sub(" ", subject[:MAX_SUBJECT]).strip(" ")
+    if text[-5:].lower() == "(fwd)" or (text[:5].lower() == "[fwd:" and text.endswith("]") and len(text) > 6):
+        return True
+    at = 0
+    while (blob := _BLOB.match(text, at)) is not None:
+        at = blob.end()
+    return _REFWD.match(text, at) is not None
+
+
 def message_ids(value: bytes) -> tuple[str, ...]:
     """The msg-ids of a field value without angle brackets, in order, each once (RFC 5322 §3.6.4)."""
     found: dict[str, None] = {}

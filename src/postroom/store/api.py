@@ -71,6 +71,14 @@ class Column(IntEnum):
     """str | None, the SMTP reverse-path it was delivered with"""
     ENVELOPE_TO = 15
     """str | None, the SMTP forward-path it was delivered with"""
+    SENT = 16
+    """int | None, the Date field in seconds since 1970 UTC"""
+    BASE_SUBJECT = 17
+    """str (RFC 5256 §2.1)"""
+    MESSAGE_ID = 18
+    """str, without angle brackets"""
+    REFERENCES = 19
+    """str: message ids without angle brackets, joined by line feeds, empty for none (RFC 5256 §3)"""
 
 
 Row = tuple[Any, ...]

@@ -13,7 +13,7 @@ from postroom.model.ids import MailboxId, MessageId, Modseq
 from postroom.model.message import Octets
 from postroom.model.uidset import UidSet
 from postroom.store.api import Appended, Batch, Column, Delivery, MailStore
-from tests.store.sqlite.shards import ALL, ANNA, BERT, DAY, new_message, to
+from tests.store.sqlite.shards import ALL, ANNA, BERT, DAY, message_of, new_message, to
 
 MANY = tuple(f"k{n}" for n in range(MAX_KEYWORDS_PER_MAILBOX))
 
@@ -120,7 +120,19 @@ async def test_every_column(store: MailStore) -> None:
         Column.PREVIEW: message.facts.preview,
         Column.ENVELOPE_FROM: "from@example.org",
         Column.ENVELOPE_TO: "to@example.org",
+        Column.SENT: message.facts.sent,
+        Column.BASE_SUBJECT: message.facts.base_subject,
+        Column.MESSAGE_ID: message.facts.message_id,
+        Column.REFERENCES: "\n".join(message.facts.references),
     }
+
+
+async def test_what_threads_are_made_of(store: MailStore) -> None:
+    header = b"Date: Mon, 1 Jan 2024 10:00:00 +0000\r\nMessage-ID: <c@x>\r\nReferences: <a@x>\r\n <b@x>\r\n"
+    octets = header + b"Subject: Re: figs\r\n\r\nx\r\n"
+    await store.append(ANNA, inbox(store), [message_of(octets)])
+    wanted = (Column.SENT, Column.BASE_SUBJECT, Column.MESSAGE_ID, Column.REFERENCES)
+    assert next(store.fetch(ANNA, inbox(store), ALL, wanted))[0] == (1_704_103_200, "figs", "c@x", "a@x\nb@x")
 
 
 async def test_rows_rise_whatever_the_set(store: MailStore) -> None:

@@ -30,6 +30,11 @@ def new_message(
     """A message with the text in its subject and body, filled up to ``size`` octets."""
     octets = f"From: a@example.org\r\nSubject: {text}\r\n\r\n{text}\r\n".encode()
     octets += b"x" * max(0, size - len(octets))
+    return message_of(octets, flags, keywords)
+
+
+def message_of(octets: bytes, flags: int = 0, keywords: tuple[str, ...] = ()) -> NewMessage:
+    """A message with these octets."""
     blob = BlobRef("inline", "", len(octets), hashlib.sha256(octets).digest(), octets)
     return NewMessage(blob, scan(octets), DAY, 60, flags, keywords, "from@example.org", "to@example.org")
 

@@ -34,6 +34,7 @@ from postroom.wire.imap.search import (
     UidNumbers,
     Within,
 )
+from postroom.wire.imap.sort import SortCriterion, SortKey, ThreadAlgorithm
 from postroom.wire.imap.values.dates import FIRST_DAY, LAST_DAY
 from postroom.wire.imap.values.flags import FlagList, ReportedFlags
 from postroom.wire.imap.values.partial import PartialRange
@@ -248,6 +249,16 @@ plain_commands: st.SearchStrategy[c.Command] = st.one_of(
         st.none(),
         partial_range,
     ),
+    st.builds(
+        c.Sort,
+        st.lists(
+            st.builds(SortCriterion, st.sampled_from(SortKey), st.booleans()), min_size=1, max_size=3
+        ).map(tuple),
+        search_keys,
+        st.booleans(),
+        st.none() | st.integers(1, 31).map(SearchReturn),
+    ),
+    st.builds(c.Thread, st.sampled_from(ThreadAlgorithm), search_keys, st.booleans()),
     st.builds(c.Fetch, sequence_set, fetch_items, st.booleans(), st.none() | number63),
     st.builds(
         c.Fetch, sequence_set, fetch_items, st.just(True), number63, st.just(True), st.none() | partial_range
@@ -336,6 +347,22 @@ responses: st.SearchStrategy[r.Response] = st.one_of(
         st.none() | number,
         st.none() | nz_number63,
         st.none() | st.tuples(partial_range.map(lambda each: each.text), uid_set | st.just(UidSet())),
+    ),
+    st.builds(
+        r.EsearchData,
+        st.none() | tag,
+        st.booleans(),
+        order=st.lists(nz_number, min_size=2, max_size=6, unique=True)
+        .filter(lambda one: one != sorted(one))
+        .map(tuple),
+    ),
+    st.builds(r.SortData, st.lists(nz_number, max_size=6).map(tuple)),
+    st.sampled_from(
+        [
+            r.ThreadData(()),
+            r.ThreadData(((0, 2), (0, 3), (1, 6), (2, 4), (3, 23), (2, 44), (3, 7), (4, 96))),
+            r.ThreadData(((0, 0), (1, 3), (1, 5), (2, 9), (0, 1))),
+        ]
     ),
     st.builds(
         r.QuotaData, text, st.lists(st.tuples(word, number63, number63), min_size=1, max_size=3).map(tuple)

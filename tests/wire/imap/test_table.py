@@ -26,13 +26,16 @@ def test_every_response_can_be_written() -> None:
 
 
 def test_only_fetch_store_and_search_by_number_withhold_expunge_while_selected() -> None:
-    """RFC 3501 §7.4.1; CLOSE and UNSELECT report none because the mailbox is left (RFC 3501 §6.4.2)."""
+    """RFC 3501 §7.4.1, RFC 5256 §3; CLOSE and UNSELECT report none because the mailbox is left (RFC 3501 §6.4.2)."""
     withheld = {name for name, row in COMMANDS.items() if not row.expunge}
-    assert withheld == {b"FETCH", b"STORE", b"SEARCH", b"CLOSE", b"UNSELECT", b"UNAUTHENTICATE"}
+    by_number = {b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD"}
+    assert withheld == by_number | {b"CLOSE", b"UNSELECT", b"UNAUTHENTICATE"}
     assert {name for name, row in COMMANDS.items() if row.sequence} == {
         b"FETCH",
         b"STORE",
         b"SEARCH",
+        b"SORT",
+        b"THREAD",
         b"COPY",
         b"MOVE",
     }

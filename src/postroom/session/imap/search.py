@@ -11,7 +11,7 @@ from postroom.model.ids import Modseq
 from postroom.model.uidset import UidSet
 from postroom.session.imap.objectid import message_named
 from postroom.store.api import Column
-from postroom.wire.imap.commands import Search
+from postroom.wire.imap.commands import Search, Sort
 from postroom.wire.imap.events import Request
 from postroom.wire.imap.responses import EsearchData, SearchData
 from postroom.wire.imap.search import (
@@ -51,15 +51,10 @@ async def search(session: ImapSession, request: Request) -> None:
     if session.utf8_accept and command.charset is not None:
         session.bad(request, "CHARSET has no place where UTF-8 is enabled")  # RFC 6855 §3
         return
-    now, _ = session.services.clock()
-    criterion = translate(command.key, view, now)
     saves = command.returns is not None and bool(command.returns & SearchReturn.SAVE)
+    uids = await find(session, view, command.key, save=saves)
     if saves:
-        view.saved = UidSet()  # what remains when this fails (RFC 5182 §2.1)
-    # What came after the last report has no number yet, and what is to be reported as gone is gone.
-    uids = view.known(await session.store.search(view.account, view.mailbox, criterion))
-    if saves:
-        view.saved = _saved(command, uids)
+        save(view, command, uids)
         if command.returns == SearchReturn.SAVE:
             await session.finish(request, "SEARCH completed")
             return
@@ -70,6 +65,16 @@ async def search(session: ImapSession, request: Request) -> None:
     else:
         session.send(await _extended(session, view, request, uids, numbers))
     await session.finish(request, "SEARCH completed")
+
+
+async def find(session: ImapSession, view: View, key: SearchKey, *, save: bool = False) -> Sequence[int]:
+    """The UIDs that a key finds, rising; with ``save`` the result of another search is forgotten. Raises BadSequence."""
+    now, _ = session.services.clock()
+    criterion = translate(key, view, now)
+    if save:
+        view.saved = UidSet()  # what remains when this fails (RFC 5182 §2.1)
+    # What came after the last report has no number yet, and what is to be reported as gone is gone.
+    return view.known(await session.store.search(view.account, view.mailbox, criterion))
 
 
 async def _send_all(session: ImapSession, numbers: Sequence[int], modseq: Modseq | None) -> None:
@@ -116,18 +121,20 @@ def _partial(partial: PartialRange, found: Sequence[int]) -> Sequence[int]:
     return found[begin:end]
 
 
-def _saved(command: Search, uids: Sequence[int]) -> UidSet:
-    """What ``$`` becomes: all that was found, or where only some of it is told, that (RFC 5182 §2.4, RFC 9394 §3.2)."""
+def save(view: View, command: Search | Sort, uids: Sequence[int]) -> None:
+    """Let ``$`` be what was found, given in the order it is told: all of it, or where only some of it is told, that (RFC 5182
+    §2.4, RFC 9394 §3.2)."""
     returns = command.returns or SearchReturn.ALL
     few = SearchReturn.MIN | SearchReturn.MAX | SearchReturn.PARTIAL
     if not returns & few or returns & (SearchReturn.ALL | SearchReturn.COUNT):
-        return _set_of(uids) if uids else UidSet()
+        view.saved = UidSet.of(uids)
+        return
     told = list(_partial(command.partial, uids)) if command.partial is not None else []
     if uids and returns & SearchReturn.MIN:
         told.append(uids[0])
     if uids and returns & SearchReturn.MAX:
         told.append(uids[-1])
-    return UidSet.of(told)
+    view.saved = UidSet.of(told)
 
 
 def _set_of(rising: Sequence[int]) -> UidSet:

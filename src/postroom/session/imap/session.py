@@ -14,7 +14,7 @@ It must not know: sockets, engines of the store, SQL, asyncio.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from postroom.model.account import Account
@@ -23,6 +23,7 @@ from postroom.model.ids import AccountId
 from postroom.session.authentication import Authenticator
 from postroom.session.imap.append import Appending
 from postroom.session.imap.errors import code_of
+from postroom.session.imap.ordering import Orderings
 from postroom.session.imap.search import mentions_numbers
 from postroom.session.imap.sync import Synchroniser
 from postroom.session.imap.table import HANDLERS
@@ -31,7 +32,7 @@ from postroom.session.imap.view import BadSequence, OutOfStep, View
 from postroom.session.transport import Transport
 from postroom.store.api import MailStore
 from postroom.wire.imap import events
-from postroom.wire.imap.commands import Idle, Search
+from postroom.wire.imap.commands import Idle, Search, Sort, Thread
 from postroom.wire.imap.responses import CapabilityCode, Code, Kind, Response, Tagged, Untagged, Word
 from postroom.wire.imap.server import ImapServer
 from postroom.wire.imap.table import capabilities
@@ -73,6 +74,7 @@ class ImapServices:
     message_limit: int
     welcome: Callable[[Account], Awaitable[None]] = _welcome_nobody
     connections: Connections = NoLimit()
+    orderings: Orderings = field(default_factory=Orderings)
 
 
 MAX_FAILED_LOGINS: Final = 3
@@ -83,7 +85,7 @@ def _may_expunge(request: events.Request) -> bool:
     """Whether EXPUNGE and VANISHED may be told before the reply: UID SEARCH may when it has no message numbers in it (RFC 7162
     §3.2.10.2)."""
     command = request.command
-    if isinstance(command, Search) and mentions_numbers(command.key):
+    if isinstance(command, Search | Sort | Thread) and mentions_numbers(command.key):
         return False
     return request.spec.expunge and not isinstance(command, Idle)
 

@@ -14,6 +14,7 @@ from postroom.session.imap import (
     quota,
     search,
     select,
+    sort,
     store,
 )
 from postroom.wire.imap import commands
@@ -48,11 +49,13 @@ HANDLERS: Final[dict[type[Any], Handler]] = {
     commands.Rename: mailboxes.rename,
     commands.Search: search.search,
     commands.Select: select.select,
+    commands.Sort: sort.sort,
     commands.StartTls: basics.starttls,
     commands.Status: listing.status,
     commands.Store: store.store,
     commands.Subscribe: mailboxes.subscribe,
     commands.UidExpunge: select.expunge,
+    commands.Thread: sort.thread,
     commands.Unauthenticate: authenticate.unauthenticate,
     commands.Unselect: select.unselect,
     commands.Unsubscribe: mailboxes.subscribe,

@@ -768,6 +768,10 @@ _VALUES: Final[dict[Column, Callable[[_Entry], Any]]] = {
     Column.PREVIEW: lambda e: e.message.facts.preview,
     Column.ENVELOPE_FROM: lambda e: e.message.envelope_from,
     Column.ENVELOPE_TO: lambda e: e.message.envelope_to,
+    Column.SENT: lambda e: e.message.facts.sent,
+    Column.BASE_SUBJECT: lambda e: e.message.facts.base_subject,
+    Column.MESSAGE_ID: lambda e: e.message.facts.message_id,
+    Column.REFERENCES: lambda e: "\n".join(e.message.facts.references),
 }
 
 

@@ -72,6 +72,10 @@ _EXPRESSIONS: Final[dict[Column, str]] = {
     Column.PREVIEW: "c.preview",
     Column.ENVELOPE_FROM: "m.envelope_from",
     Column.ENVELOPE_TO: "m.envelope_to",
+    Column.SENT: "c.sent",
+    Column.BASE_SUBJECT: "c.base_subject",
+    Column.MESSAGE_ID: "c.message_id",
+    Column.REFERENCES: "c.refs",
 }
 _OF_ENTRY: Final = frozenset(column for column, text in _EXPRESSIONS.items() if text.startswith("e."))
 _OF_MESSAGE: Final = _OF_ENTRY | {Column.ENVELOPE_FROM, Column.ENVELOPE_TO}

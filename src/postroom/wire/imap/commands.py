@@ -15,6 +15,7 @@ from postroom.model.flags import FlagChange
 from postroom.model.mailbox import SpecialUse
 from postroom.model.uidset import UidSet
 from postroom.wire.imap.search import SearchKey, SearchReturn
+from postroom.wire.imap.sort import SortCriterion, ThreadAlgorithm
 from postroom.wire.imap.values.flags import FlagList
 from postroom.wire.imap.values.partial import PartialRange
 from postroom.wire.imap.values.sections import FetchItem
@@ -325,6 +326,28 @@ class Search:
 
 
 @dataclass(slots=True, frozen=True)
+class Sort:
+    """SORT and UID SORT (RFC 5256); ``criteria`` are at least one, the rest as in Search."""
+
+    criteria: tuple[SortCriterion, ...]
+    key: SearchKey
+    uid: bool = False
+    returns: SearchReturn | None = None
+    charset: str = "UTF-8"
+    partial: PartialRange | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Thread:
+    """THREAD and UID THREAD (RFC 5256)."""
+
+    algorithm: ThreadAlgorithm
+    key: SearchKey
+    uid: bool = False
+    charset: str = "UTF-8"
+
+
+@dataclass(slots=True, frozen=True)
 class Fetch:
     """FETCH and UID FETCH (RFC 3501 §6.4.5); macros expanded, no item twice.
 
@@ -403,6 +426,8 @@ Command = (
     | Expunge
     | UidExpunge
     | Search
+    | Sort
+    | Thread
     | Fetch
     | Store
     | Copy

@@ -17,6 +17,8 @@ from postroom.wire.imap.ext.id import write_id_data
 from postroom.wire.imap.ext.namespace import write_namespace
 from postroom.wire.imap.ext.qresync import write_vanished
 from postroom.wire.imap.ext.quota import write_quota, write_quota_root
+from postroom.wire.imap.ext.sort import write_sort_data
+from postroom.wire.imap.ext.thread import write_thread_data
 from postroom.wire.imap.responses import (
     CapabilityData,
     Continue,
@@ -33,8 +35,10 @@ from postroom.wire.imap.responses import (
     RecentCount,
     Response,
     SearchData,
+    SortData,
     StatusData,
     Tagged,
+    ThreadData,
     Untagged,
     VanishedData,
 )
@@ -146,6 +150,8 @@ WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     NamespaceData: lambda data: b"* " + write_namespace(data) + b"\r\n",
     StatusData: _write_status_data,
     SearchData: _write_search,
+    SortData: lambda data: b"* " + write_sort_data(data) + b"\r\n",
+    ThreadData: lambda data: b"* " + write_thread_data(data) + b"\r\n",
     EsearchData: lambda data: b"* " + write_esearch(data) + b"\r\n",
     QuotaData: lambda data: b"* " + write_quota(data) + b"\r\n",
     QuotaRootData: _write_quota_root,

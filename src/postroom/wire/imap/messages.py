@@ -118,16 +118,19 @@ def parse_search(cursor: Cursor, *, uid: bool = False) -> Search:
     Raises UnknownCharset before it looks at the keys.
     """
     returns, partial = parse_return_options(cursor) if cursor.match(_RETURN) is not None else (None, None)
-    charset = None
-    if cursor.match(_CHARSET) is not None:
-        name = parse_astring(cursor).decode("ascii", "replace").upper()
-        charset = _CHARSET_NAMES.get(name)
-        if charset is None:
-            raise UnknownCharset("charset not supported", cursor.pos)
+    charset = parse_charset(cursor) if cursor.match(_CHARSET) is not None else None
     cursor.expect(b" ")
     key = parse_search_keys(cursor, SearchText(charset))
     cursor.finish()
     return Search(key, uid, returns, charset, partial)
+
+
+def parse_charset(cursor: Cursor) -> str:
+    """A charset's name in the form of CHARSETS. Raises UnknownCharset."""
+    charset = _CHARSET_NAMES.get(parse_astring(cursor).decode("ascii", "replace").upper())
+    if charset is None:
+        raise UnknownCharset("charset not supported", cursor.pos)
+    return charset
 
 
 def write_search(text: CommandText, command: Search) -> None:

@@ -21,6 +21,8 @@ from postroom.wire.imap.ext.id import parse_id_data
 from postroom.wire.imap.ext.namespace import parse_namespace
 from postroom.wire.imap.ext.qresync import parse_vanished
 from postroom.wire.imap.ext.quota import parse_quota, parse_quota_root
+from postroom.wire.imap.ext.sort import parse_sort_data
+from postroom.wire.imap.ext.thread import parse_thread_data
 from postroom.wire.imap.fetchitems import parse_section
 from postroom.wire.imap.responses import (
     BinaryData,
@@ -216,6 +218,8 @@ _DATA: Final[dict[bytes, Callable[[Cursor], ClientEvent]]] = {
     b"QUOTA": parse_quota,
     b"QUOTAROOT": parse_quota_root,
     b"SEARCH": _parse_search,
+    b"SORT": parse_sort_data,
+    b"THREAD": parse_thread_data,
     b"STATUS": _parse_status,
     b"VANISHED": parse_vanished,
 }

@@ -269,9 +269,24 @@ class SearchData:
 
 
 @dataclass(slots=True, frozen=True)
+class SortData:
+    """SORT: numbers in the order of the sort (RFC 5256)."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class ThreadData:
+    """THREAD: members as (depth, number), each before those below it; number 0 for a parent that is not there (RFC 5256)."""
+
+    members: tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True, frozen=True)
 class EsearchData:
     """ESEARCH (RFC 4731 §3.1, RFC 4466 §2.6.2); what was not asked for or found is None; ``all`` is None when empty.
-    ``partial`` has the range as it was asked for and what is there of it (RFC 9394 §3.1)."""
+    ``partial`` has the range as it was asked for and what is there of it (RFC 9394 §3.1). ``order`` stands in the place of
+    ``all`` where the numbers do not rise: those of a sort (RFC 5267 §3)."""
 
     tag: bytes | None
     uid: bool = False
@@ -280,7 +295,8 @@ class EsearchData:
     all: UidSet | None = None
     count: int | None = None
     modseq: int | None = None
-    partial: tuple[str, UidSet] | None = None
+    partial: tuple[str, UidSet | tuple[int, ...]] | None = None
+    order: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -397,6 +413,8 @@ Data = (
     | StatusData
     | SearchData
     | EsearchData
+    | SortData
+    | ThreadData
     | QuotaData
     | QuotaRootData
     | FlagsData

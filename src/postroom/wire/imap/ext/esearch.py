@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from postroom.model.uidset import UidSet
@@ -17,9 +19,11 @@ from postroom.wire.imap.values.atoms import (
     write_string,
 )
 from postroom.wire.imap.values.partial import PartialRange, parse_partial
-from postroom.wire.imap.values.sequence import parse_uid_set
+from postroom.wire.imap.values.sequence import parse_sequence_set
 
 CAPABILITIES: Final = ("ESEARCH",)
+MAX_ORDER: Final = 5_000_000
+"""Numbers of a sorted result that a client takes."""
 _OPTIONS: Final = {
     b"MIN": SearchReturn.MIN,
     b"MAX": SearchReturn.MAX,
@@ -75,11 +79,14 @@ def write_esearch(data: EsearchData) -> bytes:
         pieces.append(b"MAX %d" % data.max)
     if data.all:
         pieces.append(b"ALL " + str(data.all).encode("ascii"))
+    elif data.order:
+        pieces.append(b"ALL " + write_order(data.order))
     if data.count is not None:
         pieces.append(b"COUNT %d" % data.count)
     if data.partial is not None:
         text, found = data.partial
-        pieces.append(f"PARTIAL ({text} {found or 'NIL'})".encode("ascii"))
+        shown = str(found).encode("ascii") if isinstance(found, UidSet) else write_order(found)
+        pieces.append(b"PARTIAL (%b %b)" % (text.encode("ascii"), shown or b"NIL"))
     if data.modseq is not None:
         pieces.append(b"MODSEQ %d" % data.modseq)
     return b" ".join(pieces)
@@ -105,7 +112,7 @@ def parse_esearch(cursor: Cursor) -> EsearchData:
             continue
         cursor.expect(b" ")
         if name == b"ALL":
-            found = parse_uid_set(cursor)
+            found = _parse_numbers(cursor)
         elif name in {b"MIN", b"MAX"}:
             values[name] = parse_nz_number(cursor)
         elif name == b"COUNT":
@@ -121,18 +128,52 @@ def parse_esearch(cursor: Cursor) -> EsearchData:
         uid,
         values.get(b"MIN"),
         values.get(b"MAX"),
-        found,
+        None if isinstance(found, tuple) else found,
         values.get(b"COUNT"),
         values.get(b"MODSEQ"),
         partial,
+        found if isinstance(found, tuple) else None,
     )
 
 
-def _parse_partial_data(cursor: Cursor) -> tuple[str, UidSet]:
+def write_order(numbers: Sequence[int]) -> bytes:
+    """Numbers in this very order as a sequence-set; runs that rise by one as ranges (RFC 5267 §3.1)."""
+    pieces: list[str] = []
+    at = 0
+    while at < len(numbers):
+        end = at
+        while end + 1 < len(numbers) and numbers[end + 1] == numbers[end] + 1:
+            end += 1
+        pieces.append(str(numbers[at]) if end == at else f"{numbers[at]}:{numbers[end]}")
+        at = end + 1
+    return ",".join(pieces).encode("ascii")
+
+
+def _parse_numbers(cursor: Cursor) -> UidSet | tuple[int, ...]:
+    """A set of numbers, or their order where they do not rise."""
+    found = parse_sequence_set(cursor)
+    if found.has_star or found.saved:
+        cursor.fail("only numbers have a place here")
+    ranges = found.ranges
+    rising = all(first <= last for first, last in ranges) and all(
+        left[1] < right[0] for left, right in pairwise(ranges)
+    )
+    if rising:
+        return UidSet(ranges)
+    if sum(abs(last - first) + 1 for first, last in ranges) > MAX_ORDER:
+        cursor.fail("too many numbers")
+    return tuple(
+        number
+        for first, last in ranges
+        for number in (range(first, last + 1) if first <= last else range(first, last - 1, -1))
+    )
+
+
+def _parse_partial_data(cursor: Cursor) -> tuple[str, UidSet | tuple[int, ...]]:
     """ret-data-partial behind its word (RFC 9394 §4)."""
     cursor.expect(b"(")
     text = parse_partial(cursor).text
     cursor.expect(b" ")
-    found = UidSet() if cursor.skip(b"NIL") else parse_uid_set(cursor)
+    found = UidSet() if cursor.skip(b"NIL") else _parse_numbers(cursor)
     cursor.expect(b")")
     return text, found
