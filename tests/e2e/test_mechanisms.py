@@ -3,6 +3,7 @@ right proof gets in, who has a wrong one is told the same as who does not exist.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from postroom.net.exporter import KeyLog, channel_binding
 from postroom.net.tls import end_point
 from postroom.wire.sasl.api import ClientMechanism, Proof
 from postroom.wire.sasl.registry import BY_NAME
@@ -82,6 +84,8 @@ class Line:
         if shown is not None:
             context.load_cert_chain(*shown)
         plain = socket.create_connection(("127.0.0.1", scene.server.port(protocol)), timeout=30)
+        self.log = KeyLog()
+        self.log.attach(context)
         self.socket = context.wrap_socket(plain)
         self.file = self.socket.makefile("rwb")
         self.protocol = protocol
@@ -96,7 +100,15 @@ class Line:
         self.file.write(line + b"\r\n")
         self.file.flush()
 
-    def bindings(self) -> dict[str, bytes]:
+    def bindings(self, kind: str) -> dict[str, bytes]:
+        if kind == "tls-exporter":
+            told = os.pread(self.log._descriptor, 1 << 16, 0)
+            secret = next(
+                line.split()[2] for line in told.split(b"\n") if line.startswith(b"EXPORTER_SECRET ")
+            )
+            cipher = self.socket.cipher()
+            assert cipher is not None
+            return {kind: channel_binding(bytes.fromhex(secret.decode()), cipher[0])}
         certificate = self.socket.getpeercert(binary_form=True)
         assert certificate is not None
         found = end_point(certificate)
@@ -123,7 +135,9 @@ class Line:
         self.socket.close()
 
 
-def _attempt(scene: Scene, protocol: str, name: str, login: str, *, right: bool) -> bytes:
+def _attempt(
+    scene: Scene, protocol: str, name: str, login: str, *, right: bool, binding: str = "tls-server-end-point"
+) -> bytes:
     spec = BY_NAME[name]
     shown = None
     match spec.proof:
@@ -138,7 +152,7 @@ def _attempt(scene: Scene, protocol: str, name: str, login: str, *, right: bool)
             proof = PASSWORD if right else "another"
     line = Line(scene, protocol, shown)
     try:
-        mechanism = spec.client(login, proof, line.bindings() if spec.binds else {})
+        mechanism = spec.client(login, proof, line.bindings(binding) if spec.binds else {})
         answer = line.authenticate(name, mechanism)
         if answer.startswith((b"+OK", b"a OK", b"235 ")):
             assert mechanism.complete
@@ -156,3 +170,13 @@ def test_mechanism(scene: Scene, protocol: str, name: str) -> None:
     refusals = {"pop3s": b"-ERR [AUTH]", "imaps": b"a NO [AUTHENTICATIONFAILED]", "submissions": b"535 5.7.8"}
     assert bad.startswith(refusals[protocol]), bad
     assert _attempt(scene, protocol, name, f"nobody@{DOMAIN}", right=name != "CRAM-MD5") == bad
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", [name for name in MECHANISMS if name.endswith("-PLUS")])
+def test_tls_exporter(scene: Scene, protocol: str, name: str) -> None:
+    """RFC 9266: bound to the connection."""
+    good = _attempt(scene, protocol, name, scene.login, right=True, binding="tls-exporter")
+    assert good.startswith((b"+OK", b"a OK", b"235 2.7.0")), good
+    bad = _attempt(scene, protocol, name, scene.login, right=False, binding="tls-exporter")
+    assert bad.startswith((b"-ERR [AUTH]", b"a NO [AUTHENTICATIONFAILED]", b"535 5.7.8")), bad

@@ -19,8 +19,9 @@ _log = structlog.get_logger("postroom.tls")
 class Certificates:
     """One context per ALPN name and authorities of clients over one certificate."""
 
-    def __init__(self, certificate: Path, key: Path, minimum: TlsVersion) -> None:
-        """Loads the pair. Raises OSError or ssl.SSLError."""
+    def __init__(self, certificate: Path, key: Path, minimum: TlsVersion, *, exports: bool = False) -> None:
+        """Loads the pair; with ``exports`` logins can be bound by tls-exporter. Raises OSError or ssl.SSLError."""
+        self._exports = exports
         self._certificate = certificate
         self._key = key
         self._minimum = minimum
@@ -53,7 +54,7 @@ class Certificates:
         _log.info("certificate loaded", file=str(self._certificate))
 
     def _make(self, alpn: str, authorities: Path | None = None) -> ssl.SSLContext:
-        context = server_context(self._certificate, self._key, alpn, authorities)
+        context = server_context(self._certificate, self._key, alpn, authorities, exports=self._exports)
         if self._minimum is TlsVersion.TLS_1_3:
             context.minimum_version = ssl.TLSVersion.TLSv1_3
         return context

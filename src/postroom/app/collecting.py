@@ -137,7 +137,7 @@ async def _ticket(source: Source) -> ClientMechanism:
 
 
 async def _open(source: Source, login: Login) -> RemoteMailbox:
-    context = client_context(source.certificate_authorities)
+    context = client_context(source.certificate_authorities, exports=source.channel_binding)
     security = _SECURITY[source.tls]
     implicit = context if security is Security.IMPLICIT else None
     connection = await dial(source.host, source.standard_port, tls=implicit, patience=_PATIENCE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 import time
 from typing import Final
 
@@ -73,13 +74,17 @@ class BoundConnection:
 
     async def start_tls(self) -> None:
         """Run the client's handshake, verified."""
-        await self._connection.start_tls(
-            client_context(self._settings.queue.smarthost.certificate_authorities)
-        )
+        await self._connection.start_tls(smarthost_context(self._settings))
 
     async def close(self) -> None:
         """Close at once."""
         await self._connection.close()
+
+
+def smarthost_context(settings: Settings) -> ssl.SSLContext:
+    """TLS for the smarthost, as it is configured."""
+    chosen = settings.queue.smarthost
+    return client_context(chosen.certificate_authorities, exports=chosen.channel_binding)
 
 
 class NetworkDialer:
@@ -92,7 +97,7 @@ class NetworkDialer:
         """Connect; with implicit TLS the handshake comes first. Raises Unavailable."""
         tls = None
         if smarthost.security is Security.IMPLICIT:
-            tls = client_context(self._settings.queue.smarthost.certificate_authorities)
+            tls = smarthost_context(self._settings)
         return BoundConnection(
             await dial(smarthost.host, smarthost.port, tls=tls, patience=_PATIENCE), self._settings
         )

@@ -73,7 +73,10 @@ class Worker:
         settings, data = self._settings, self._data
         self._loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         certificates = Certificates(
-            settings.tls.certificate or data.certificate, settings.tls.key or data.key, settings.tls.minimum
+            settings.tls.certificate or data.certificate,
+            settings.tls.key or data.key,
+            settings.tls.minimum,
+            exports=settings.authentication.channel_binding,
         )
         self._loop.add_signal_handler(signal.SIGHUP, certificates.look)
         metrics = ServiceMetrics()

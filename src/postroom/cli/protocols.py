@@ -76,7 +76,7 @@ def _sections() -> Iterator[str]:
     yield from _table(("mechanism",), ((spec.name,) for spec in MECHANISMS))
     yield (
         "\nA mechanism is announced only where it can be used: docs/authentication.md says when. SCRAM with -PLUS is bound to "
-        "the server's certificate (tls-server-end-point, RFC 5929 §4).\n"
+        "the connection (tls-exporter, RFC 9266) or the server's certificate (tls-server-end-point, RFC 5929 §4).\n"
     )
 
 

@@ -337,8 +337,8 @@ class Smarthost:
     password_file: Path | None = setting(None, "File whose first line is the password.")
     channel_binding: bool = setting(
         False,
-        "Whether to log in only where the login can be bound to the server's certificate: with -PLUS of SCRAM and "
-        "tls-server-end-point (RFC 5929 §4).",
+        "Whether to log in only where the login can be bound to the connection: with -PLUS of SCRAM and "
+        "tls-exporter (RFC 9266), or before TLS 1.3 tls-server-end-point (RFC 5929 §4).",
     )
 
 

@@ -53,8 +53,9 @@ class Source:
     )
     channel_binding: bool = setting(
         False,
-        "Whether to log in only where the login can be bound to the server's certificate: with -PLUS of SCRAM and "
-        "tls-server-end-point (RFC 5929 §4), which the server must have. Whoever is between then gains nothing, even with a "
+        "Whether to log in only where the login can be bound to the connection: with -PLUS of SCRAM and "
+        "tls-exporter (RFC 9266), or before TLS 1.3 tls-server-end-point (RFC 5929 §4), which the "
+        "server must have. Whoever is between then gains nothing, even with a "
         "certificate that is trusted.",
     )
     digest: bool = setting(

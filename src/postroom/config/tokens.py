@@ -150,7 +150,8 @@ class Authentication:
     )
     channel_binding: bool = setting(
         True,
-        "Whether SCRAM is offered with -PLUS, with tls-server-end-point (RFC 5929 §4) as the one type of channel binding. "
+        "Whether SCRAM is offered with -PLUS, with tls-exporter (RFC 9266) and tls-server-end-point (RFC 5929 §4) as channel "
+        "bindings. "
         "Clients that insist on another type cannot log in then.",
     )
     oauth: Oauth = section(Oauth)

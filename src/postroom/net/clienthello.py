@@ -8,7 +8,7 @@ Invariants: pure; bounded (a ClientHello over 16 KiB is refused); never raises o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -33,11 +33,12 @@ INCOMPLETE: Final = Incomplete.INCOMPLETE
 
 @dataclass(slots=True, frozen=True)
 class ClientHello:
-    """``alpn`` is None when the extension is absent. ``valid`` is False for what is no ClientHello."""
+    """``alpn`` is None when the extension is absent. ``valid`` is False for what is no ClientHello. ``random`` has 32 octets."""
 
     valid: bool = True
     alpn: tuple[str, ...] | None = None
     server_name: str | None = None
+    random: bytes = field(default=b"", compare=False)
 
 
 _INVALID: Final = ClientHello(valid=False)
@@ -79,7 +80,7 @@ def _parse_body(body: bytes) -> ClientHello:
         return _INVALID
     at += 1 + body[at]
     if at >= len(body):
-        return ClientHello()
+        return ClientHello(random=body[2:34])
     end = at + 2 + int.from_bytes(body[at : at + 2], "big")
     at += 2
     if end > len(body):
@@ -95,7 +96,7 @@ def _parse_body(body: bytes) -> ClientHello:
             alpn = _parse_alpn(value)
         elif kind == _EXT_SERVER_NAME and len(value) > 5 and value[2] == 0:
             name = value[5 : 5 + int.from_bytes(value[3:5], "big")].decode("ascii", "replace")
-    return ClientHello(alpn=alpn, server_name=name)
+    return ClientHello(alpn=alpn, server_name=name, random=body[2:34])
 
 
 def _parse_alpn(value: bytes) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from postroom.net.clienthello import (
     ClientHello,
     parse_client_hello,
 )
+from postroom.net.exporter import KeyLog, attach, channel_binding
 from postroom.session.transport import ClientCertificate, TlsInfo
 
 _RECORD: Final = 1 << 14
@@ -44,10 +45,21 @@ class ServerContext(ssl.SSLContext):
     """A context that knows what its certificate binds channels to: ``end_point`` (RFC 5929 §4), None where undefined."""
 
     end_point: bytes | None = None
+    exports: KeyLog | None = None
+    """Where secrets for tls-exporter (RFC 9266) come from, if that is wanted and possible."""
 
 
-def server_context(certificate: Path, key: Path, alpn: str, authorities: Path | None = None) -> ServerContext:
-    """A context for one protocol: TLS 1.2 and later, no renegotiation, no compression, ALPN ``alpn``.
+class ClientContext(ssl.SSLContext):
+    """A context of a client that binds logins to its connections."""
+
+    exports: KeyLog | None = None
+
+
+def server_context(
+    certificate: Path, key: Path, alpn: str, authorities: Path | None = None, *, exports: bool = False
+) -> ServerContext:
+    """A context for one protocol: TLS 1.2 and later, no renegotiation, no compression, ALPN ``alpn``; with ``exports`` logins can
+    be bound to its connections by tls-exporter.
 
     With ``authorities`` clients are asked for a certificate, which they need not have, but which must be one of these
     authorities' for TLS clients. Raises OSError or ssl.SSLError when the files are missing or do not fit together.
@@ -60,6 +72,7 @@ def server_context(certificate: Path, key: Path, alpn: str, authorities: Path | 
     context.num_tickets = 1
     context.load_cert_chain(certificate, key)
     context.end_point = end_point(ssl.PEM_cert_to_DER_cert(_first_certificate(certificate)))
+    context.exports = attach(context, server=True) if exports else None
     if authorities is not None:
         context.verify_mode = ssl.CERT_OPTIONAL
         context.load_verify_locations(authorities)
@@ -91,9 +104,21 @@ def end_point(der: bytes) -> bytes | None:
     return hashlib.new("sha256" if algorithm.name in ("md5", "sha1") else algorithm.name, der).digest()
 
 
-def client_context(ca_file: Path | None = None, *, verify: bool = True) -> ssl.SSLContext:
-    """A context for connections we open: TLS 1.2 and later, names and chains verified unless ``verify`` is False."""
-    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+def client_context(
+    ca_file: Path | None = None, *, verify: bool = True, exports: bool = False
+) -> ssl.SSLContext:
+    """A context for connections we open: TLS 1.2 and later, names and chains verified unless ``verify`` is False; with
+    ``exports`` logins can be bound to its connections by tls-exporter."""
+    if exports:
+        context: ssl.SSLContext = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
+        if ca_file:
+            context.load_verify_locations(str(ca_file))
+        else:
+            context.load_default_certs()
+        assert isinstance(context, ClientContext)
+        context.exports = attach(context, server=False)
+    else:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
         context.check_hostname = False
@@ -127,6 +152,11 @@ class TlsFilter:
     def start(self) -> None:
         """Client side: put the first flight into the output."""
         self._handshake()
+        if self._exports is not None:
+            flight = self._outgoing.read()
+            self._outgoing.write(flight)
+            hello = parse_client_hello(flight)
+            self._hello = hello if isinstance(hello, ClientHello) else None
 
     def receive(self, ciphertext: bytes) -> bytes:
         """Take octets from the network, give the plaintext they complete (often empty while shaking hands).
@@ -168,14 +198,28 @@ class TlsFilter:
     def info(self) -> TlsInfo:
         """What was negotiated; only after ``established``."""
         cipher = self._object.cipher()
+        name = cipher[0] if cipher else ""
         return TlsInfo(
             version=self._object.version() or "",
-            cipher=cipher[0] if cipher else "",
+            cipher=name,
             alpn=self._object.selected_alpn_protocol(),
             server_name=self._hello.server_name if self._hello else None,
+            exporter=self._exporter(name),
             end_point=self._end_point(),
             certificate=self._client_certificate() if self._server else None,
         )
+
+    @property
+    def _exports(self) -> KeyLog | None:
+        context = self._object.context
+        return context.exports if isinstance(context, ServerContext | ClientContext) else None
+
+    def _exporter(self, cipher: str) -> bytes | None:
+        exports = self._exports
+        if exports is None or self._hello is None:
+            return None
+        secret = exports.take(self._hello.random)
+        return channel_binding(secret, cipher) if secret is not None else None
 
     def _end_point(self) -> bytes | None:
         if self._server:
@@ -219,6 +263,8 @@ class TlsFilter:
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
+            if self._exports is not None:
+                self._exports.bound()
             raise TlsFailure(_reason(error)) from error
         except ssl.CertificateError as error:
             raise TlsFailure(str(error)) from error
