@@ -154,14 +154,19 @@ def _ancestry(batch: Iterable[Row]) -> Iterable[tuple[int, Ancestry]]:
         (
             uid,
             (
-                normalise_id(message_id) if message_id else "",
-                [normalise_id(each) for each in named.split("\n")] if named else (),
-                fold(subject) if subject else "",
+                message_id if '"' not in message_id else normalise_id(message_id),
+                _ids(named) if named else (),
+                fold(subject),
                 internal if sent is None else sent,
             ),
         )
         for uid, message_id, named, subject, sent, internal in batch
     ]
+
+
+def _ids(named: str) -> list[str]:
+    ids = named.split("\n")
+    return ids if '"' not in named else list(map(normalise_id, ids))
 
 
 def _address(place: int, *, display: bool) -> _Convert:
@@ -187,8 +192,6 @@ _CONVERT: Final[dict[Value, _Convert]] = {
 
 def normalise_id(message_id: str) -> str:
     """A message id without needless quoting, so that its spellings are one (RFC 5256 §3 REFERENCES)."""
-    if '"' not in message_id:
-        return message_id
     found = _QUOTED_ID.match(message_id)
     return re.sub(r"\\(.)", r"\1", found[1]) + found[2] if found is not None else message_id
 

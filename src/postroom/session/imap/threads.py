@@ -133,6 +133,8 @@ def _link(message_ids: Sequence[str], references: Sequence[Sequence[str]]) -> li
 
 def _prune(roots: list[int], children: list[list[int]], count: int) -> list[int]:
     """Steps 2 and 3: dummies go; their children take their place, but below the root only when there is one."""
+    if len(children) == count:
+        return roots
     order: list[int] = list(roots)
     for node in order:  # grows while it is walked: every node stands behind its parent
         order += children[node]
@@ -239,5 +241,9 @@ def _flatten(merged: _Merged, count: int) -> Members:
     while waiting:
         depth, node = waiting.pop()
         found.append((depth, node + 1 if node < count else 0))
-        waiting += [(depth + 1, child) for child in reversed(merged.children[node])]
+        below = merged.children[node]
+        if len(below) == 1:
+            waiting.append((depth + 1, below[0]))
+        elif below:
+            waiting += [(depth + 1, child) for child in reversed(below)]
     return found
