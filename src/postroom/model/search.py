@@ -58,6 +58,15 @@ class InternalDay:
 
 
 @dataclass(slots=True, frozen=True)
+class SavedDay:
+    """The day, in UTC, an entry came into its mailbox, of its internal date where that is not known: ``since <= day < before``
+    (RFC 8514 §4.3)."""
+
+    since: int | None = None
+    before: int | None = None
+
+
+@dataclass(slots=True, frozen=True)
 class SentDay:
     """The day of the Date header, time and zone disregarded, as days since 1970: ``since <= day < before``."""
 
@@ -137,6 +146,7 @@ Criterion = (
     | HasKeyword
     | InternalDate
     | InternalDay
+    | SavedDay
     | SentDay
     | Size
     | ModseqAtLeast

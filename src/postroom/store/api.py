@@ -79,6 +79,8 @@ class Column(IntEnum):
     """str, without angle brackets"""
     REFERENCES = 19
     """str: message ids without angle brackets, joined by line feeds, empty for none (RFC 5256 §3)"""
+    SAVED = 20
+    """int | None, when it came into this mailbox, in seconds since 1970 UTC (RFC 8514); None where that is not known"""
 
 
 Row = tuple[Any, ...]

@@ -63,6 +63,10 @@ class Message(Protocol):
         """Whose entry it is."""
 
     @property
+    def saved(self) -> int:
+        """When it came into its mailbox, or its internal date where that is not known."""
+
+    @property
     def sent_day(self) -> int | None:
         """Day of the Date header."""
 
@@ -127,6 +131,8 @@ def matches(criterion: Criterion, message: Message) -> bool:  # noqa: C901 - one
             return _within(message.internal_date, since, before)
         case criteria.InternalDay(since, before):
             return _within(day_of(message.internal_date, message.zone), since, before)
+        case criteria.SavedDay(since, before):
+            return _within(message.saved // _DAY, since, before)
         case criteria.SentDay(since, before):
             return _within(message.sent_day, since, before)
         case criteria.Size(over, under):
@@ -253,6 +259,9 @@ class _Planner:
                 # floor division: dates before 1970 count down
                 local = "(e.internal_date + e.zone * 60)"
                 return self._between(local, _start(since), _start(before))
+            case criteria.SavedDay(since, before):
+                saved = "coalesce(e.saved, e.internal_date)"
+                return self._between(saved, _start(since), _start(before))
             case criteria.SentDay(since, before):
                 self.needs_message = True
                 return f"ifnull({self._between('m.sent_day', since, before)}, 0) AND m.sent_day IS NOT NULL"

@@ -66,3 +66,10 @@ def test_a_batch_at_once_is_the_responses_one_by_one(uids: list[int], data: st.D
     )
     assert plan.joined(rows, numbers) == expected
     assert b"".join(plan.responses(rows, numbers)) == expected
+
+
+def test_a_save_date_that_is_not_known_is_nil() -> None:
+    plan = FetchPlan((FetchAtt.SAVEDATE,), UidSet(), AccountId(1), Turn)
+    rows = [(1, None), (2, 0)]
+    told = b"".join(plan.responses(rows, [1, 2]))
+    assert told == b'* 1 FETCH (SAVEDATE NIL)\r\n* 2 FETCH (SAVEDATE " 1-Jan-1970 00:00:00 +0000")\r\n'

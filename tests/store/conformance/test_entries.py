@@ -11,6 +11,7 @@ from postroom.model.errors import LimitExceeded, NoSuchMessage
 from postroom.model.flags import MAX_KEYWORDS_PER_MAILBOX, FlagChange
 from postroom.model.ids import MailboxId, MessageId, Modseq
 from postroom.model.message import Octets
+from postroom.model.search import And, BodyContains, SavedDay
 from postroom.model.uidset import UidSet
 from postroom.store.api import Appended, Batch, Column, Delivery, MailStore
 from tests.store.sqlite.shards import ALL, ANNA, BERT, DAY, message_of, new_message, to
@@ -104,6 +105,7 @@ async def test_every_column(store: MailStore) -> None:
     octets = row.pop(Column.OCTETS)
     assert await whole(octets) == message.blob.octets
     assert load_structure(row.pop(Column.STRUCTURE)) == message.facts.root
+    assert isinstance(row.pop(Column.SAVED), int)
     number = row.pop(Column.MESSAGE)
     assert store.structure(ANNA, number) == message.facts.root
     assert row == {
@@ -125,6 +127,29 @@ async def test_every_column(store: MailStore) -> None:
         Column.MESSAGE_ID: message.facts.message_id,
         Column.REFERENCES: "\n".join(message.facts.references),
     }
+
+
+async def test_when_an_entry_came_into_its_mailbox(store: MailStore) -> None:
+    """RFC 8514 §3: a copy and what is moved have a date of their own, not that of the source, nor the internal date."""
+    await store.append(ANNA, inbox(store), [new_message(), new_message()])
+    other = (await store.create_mailbox(ANNA, "Other")).id
+
+    def saved(mailbox: MailboxId) -> list[int]:
+        return [row[0] for batch in store.fetch(ANNA, mailbox, ALL, (Column.SAVED,)) for row in batch]
+
+    before = saved(inbox(store))
+    await store.store_flags(ANNA, inbox(store), ALL, FlagChange.ADD, 1)
+    assert saved(inbox(store)) == before
+    await store.copy(ANNA, inbox(store), UidSet([(1, 1)]), other)
+    await store.move(ANNA, inbox(store), UidSet([(2, 2)]), other)
+    assert min(saved(other)) >= max(before)
+    assert saved(inbox(store)) == before[:1]
+    today = saved(other)[0] // 86_400
+    for criterion, wanted in (
+        (SavedDay(since=today), [1, 2]), (SavedDay(before=today + 2), [1, 2]), (SavedDay(today + 2, today + 3), []),
+        (And((SavedDay(since=today), BodyContains("hello"))), [1, 2]),
+    ):  # fmt: skip
+        assert list(await store.search(ANNA, other, criterion)) == wanted
 
 
 async def test_what_threads_are_made_of(store: MailStore) -> None:

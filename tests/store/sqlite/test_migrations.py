@@ -119,4 +119,6 @@ def test_entries_get_columns_for_the_indexes(tmp_path: Path) -> None:
     migrate(db)
     found = db.execute("SELECT flags, unseen, deleted FROM entry ORDER BY uid").fetchall()
     assert found == [(flags, int(not flags & 1), int(bool(flags & 8))) for flags in range(32)]
+    # When they came into the mailbox is not known any more (RFC 8514).
+    assert db.execute("SELECT DISTINCT saved FROM entry").fetchall() == [(None,)]
     db.close()

@@ -162,6 +162,9 @@ class FetchPlan:
         elif item is FetchAtt.INTERNALDATE:
             self._fragments.append(b"INTERNALDATE %b")
             self._values.append(date_values(self.column(Column.INTERNAL_DATE), self.column(Column.ZONE)))
+        elif item is FetchAtt.SAVEDATE:
+            self._fragments.append(b"SAVEDATE %b")
+            self._values.append(_save_dates(self.column(Column.SAVED)))
         else:
             fragment, column = _PLAIN[item]
             self._fragments.append(fragment)
@@ -223,6 +226,11 @@ def flag_values(flags: int, keywords: int, recent: UidSet) -> Values:
         return [kind[pair] for kind, pair in zip(kinds, pairs, strict=True)]
 
     return recent_values if recent else values
+
+
+def _save_dates(at: int) -> Values:
+    """In UTC; NIL where it is not known."""
+    return lambda columns: [b"NIL" if each is None else write_date_time(each, 0) for each in columns[at]]
 
 
 def date_values(seconds: int, zone: int) -> Values:

@@ -99,6 +99,7 @@ class _Entry:
     created: Modseq
     internal_date: int
     zone: int
+    saved: int
 
     @property
     def size(self) -> int:
@@ -674,7 +675,7 @@ class MemoryStore:
         box.row.uid_next = Uid(uid + 1)
         words = self._spelt(box, keywords, add=True)
         box.entries[uid] = _Entry(
-            uid, message, int(flags), words, found.modseq, found.modseq, internal_date, zone
+            uid, message, int(flags), words, found.modseq, found.modseq, internal_date, zone, self._clock()
         )
         box.row.highest_modseq = found.modseq
         found.log.append(_Change(found.modseq, ChangeKind.ADDED, box.row.id, uid, found.modseq))
@@ -771,6 +772,7 @@ _VALUES: Final[dict[Column, Callable[[_Entry], Any]]] = {
     Column.SENT: lambda e: e.message.facts.sent,
     Column.BASE_SUBJECT: lambda e: e.message.facts.base_subject,
     Column.MESSAGE_ID: lambda e: e.message.facts.message_id,
+    Column.SAVED: lambda e: e.saved,
     Column.REFERENCES: lambda e: "\n".join(e.message.facts.references),
 }
 

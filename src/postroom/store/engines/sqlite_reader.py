@@ -76,6 +76,7 @@ _EXPRESSIONS: Final[dict[Column, str]] = {
     Column.BASE_SUBJECT: "c.base_subject",
     Column.MESSAGE_ID: "c.message_id",
     Column.REFERENCES: "c.refs",
+    Column.SAVED: "e.saved",
 }
 _OF_ENTRY: Final = frozenset(column for column, text in _EXPRESSIONS.items() if text.startswith("e."))
 _OF_MESSAGE: Final = _OF_ENTRY | {Column.ENVELOPE_FROM, Column.ENVELOPE_TO}
@@ -83,7 +84,8 @@ _MESSAGE_BLOB: Final = (
     "SELECT size, file, octets FROM content WHERE id = (SELECT content FROM message WHERE key = ?)"
 )
 _TEXT: Final = (
-    "SELECT e.uid, e.flags, e.keywords, e.modseq, e.internal_date, e.zone, e.size, e.message, m.sent_day, m.structure, "
+    "SELECT e.uid, e.flags, e.keywords, e.modseq, e.internal_date, e.zone, e.size, e.message, m.sent_day, "
+    "coalesce(e.saved, e.internal_date), m.structure, "
     "m.size, m.file, m.octets FROM entry e CROSS JOIN message x ON x.key = (e.account << 32 | e.message) "
     "CROSS JOIN content m ON m.id = x.content WHERE e.account = ? AND e.mailbox = ? AND e.uid = ?"
 )

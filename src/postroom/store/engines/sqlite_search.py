@@ -50,6 +50,7 @@ class _Candidate:
     size: int
     message_id: int
     sent_day: int | None
+    saved: int
     structure: bytes
     octets: bytes
 

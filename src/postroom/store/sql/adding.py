@@ -31,7 +31,7 @@ DELETED: Final = int(SystemFlag.DELETED)
 ALL_FLAGS: Final = 31
 
 _INSERT_ENTRY: Final = (
-    "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ~?5 & 1, ?5 >> 3 & 1)"
+    "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ~?5 & 1, ?5 >> 3 & 1, ?11)"
 )
 
 
@@ -69,9 +69,9 @@ def insert_entries(
     last = first + len(entries) - 1
     if last >= MAX_UID:
         raise LimitExceeded("Mailbox has no UIDs left")
-    owner, place = account.id, mailbox.id
+    owner, place, now = account.id, mailbox.id, work.now
     rows = [
-        (owner, place, uid, message, flags, keywords, date, zone, size, modseq)
+        (owner, place, uid, message, flags, keywords, date, zone, size, modseq, now)
         for uid, (message, flags, keywords, date, zone, size) in enumerate(entries, first)
     ]
     if len(rows) == 1:

@@ -169,7 +169,10 @@ _V2: Final = (
     "CREATE INDEX entry_deleted ON entry (account, mailbox, uid) WHERE deleted",
 )
 
-MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1, _V2)
+_V3: Final = ("ALTER TABLE entry ADD COLUMN saved INTEGER",)
+"""When the entry came into its mailbox, in seconds since 1970 (RFC 8514); NULL for those of before."""
+
+MIGRATIONS: Final[tuple[Sequence[str], ...]] = (_V1, _V2, _V3)
 VERSION: Final = len(MIGRATIONS)
 
 

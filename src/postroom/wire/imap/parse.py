@@ -302,6 +302,10 @@ def _internal_date(cursor: Cursor, data: FetchData) -> None:
     data.internal_date = parse_date_time(cursor)
 
 
+def _save_date(cursor: Cursor, data: FetchData) -> None:
+    data.save_date = None if cursor.match(NIL) is not None else parse_date_time(cursor)
+
+
 def _envelope(cursor: Cursor, data: FetchData) -> None:
     data.envelope = parse_nested(cursor)
 
@@ -357,6 +361,7 @@ _FETCH: Final[dict[bytes, Callable[[Cursor, FetchData], None]]] = {
     b"MODSEQ": _modseq,
     b"PREVIEW": _preview,
     b"RFC822": _rfc822,
+    b"SAVEDATE": _save_date,
     b"RFC822.HEADER": _rfc822_header,
     b"RFC822.SIZE": _size,
     b"RFC822.TEXT": _rfc822_text,

@@ -383,6 +383,7 @@ class FetchData:
     modseq: int | None = None
     size: int | None = None
     internal_date: tuple[int, int] | None = None
+    save_date: tuple[int, int] | None = None
     envelope: Nested = None
     body: Nested = None
     bodystructure: Nested = None

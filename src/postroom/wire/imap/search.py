@@ -18,6 +18,7 @@ from postroom.model.search import (
     HeaderContains,
     InternalDay,
     ModseqAtLeast,
+    SavedDay,
     SentDay,
     Size,
     TextContains,
@@ -29,6 +30,7 @@ Leaf = (
     | HasFlags
     | HasKeyword
     | InternalDay
+    | SavedDay
     | SentDay
     | Size
     | ModseqAtLeast

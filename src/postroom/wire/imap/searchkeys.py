@@ -18,6 +18,7 @@ from postroom.model.search import (
     HeaderContains,
     InternalDay,
     ModseqAtLeast,
+    SavedDay,
     SentDay,
     Size,
     TextContains,
@@ -68,6 +69,7 @@ _FLAG_KEYS: Final = {
 _PLAIN_KEYS: Final[dict[bytes, SearchKey]] = {
     **_FLAG_KEYS,
     b"ALL": All(),
+    b"SAVEDATESUPPORTED": All(),  # RFC 8514 §4.3: every mailbox has them
     b"NEW": AllOf((Recent(), HasFlags(_SEEN, present=False))),
     b"OLD": Negated(Recent()),
     b"RECENT": Recent(),
@@ -176,7 +178,9 @@ def _object_id(thread: bool) -> Callable[[Cursor, SearchText], SearchKey]:
     return parse
 
 
-def _day(kind: type[InternalDay | SentDay], word: str) -> Callable[[Cursor, SearchText], SearchKey]:
+def _day(
+    kind: type[InternalDay | SavedDay | SentDay], word: str
+) -> Callable[[Cursor, SearchText], SearchKey]:
     def parse(cursor: Cursor, text: SearchText) -> SearchKey:  # noqa: ARG001 - the shape of a row
         cursor.expect(b" ")
         day = parse_date(cursor)
@@ -215,6 +219,9 @@ _KEYS: Final[dict[bytes, Callable[[Cursor, SearchText], SearchKey]]] = {
     b"OLDER": lambda cursor, _text: parse_older(cursor),
     b"ON": _day(InternalDay, "ON"),
     b"OR": _or,
+    b"SAVEDBEFORE": _day(SavedDay, "BEFORE"),
+    b"SAVEDON": _day(SavedDay, "ON"),
+    b"SAVEDSINCE": _day(SavedDay, "SINCE"),
     b"SENTBEFORE": _day(SentDay, "BEFORE"),
     b"SENTON": _day(SentDay, "ON"),
     b"SENTSINCE": _day(SentDay, "SINCE"),
@@ -281,6 +288,7 @@ def _write_simple(
     | HasFlags
     | HasKeyword
     | InternalDay
+    | SavedDay
     | SentDay
     | Size
     | ModseqAtLeast
@@ -302,6 +310,8 @@ def _write_simple(
             return (b"KEYWORD " if present else b"UNKEYWORD ") + keyword.encode("ascii")
         case InternalDay(since, before):
             return _write_days(b"", since, before)
+        case SavedDay(since, before):
+            return _write_days(b"SAVED", since, before)
         case SentDay(since, before):
             return _write_days(b"SENT", since, before)
         case Size(over, under):

@@ -64,6 +64,7 @@ EXTENSIONS: Final[tuple[Extension[CommandSpec], ...]] = (
     Extension("CREATE-SPECIAL-USE", "RFC 6154"),
     Extension("OBJECTID", "RFC 8474"),
     Extension("PREVIEW", "RFC 8970"),
+    Extension("SAVEDATE", "RFC 8514"),
     Extension("MULTIAPPEND", "RFC 3502"),
     Extension("APPENDLIMIT", "RFC 7889", argument=True),
 )
