@@ -190,3 +190,10 @@ def test_star_resolves_to_the_largest_number() -> None:
     assert not numbers((1, 0), (0, 0)).resolve(0)
     assert numbers((5, 3), (1, 0)).resolve(4).ranges == ((1, 5),)
     assert numbers((1, 4)).resolve(0).ranges == ((1, 4),)
+
+
+def test_uidfetch_has_a_uid_and_no_number() -> None:
+    """RFC 9586 §3.3."""
+    found = parse_response(b"* 25996 UIDFETCH (FLAGS (\\Seen) MODSEQ (7))")
+    assert isinstance(found, r.FetchData)
+    assert (found.number, found.uid, found.modseq) == (0, 25996, 7)

@@ -21,10 +21,12 @@ from postroom.wire.imap.responses import (
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
 
-ENABLEABLE: Final = {name.upper(): name for name in ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2")}
+ENABLEABLE: Final = {
+    name.upper(): name for name in ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2", "UIDONLY")
+}
 """What ENABLE can turn on (RFC 5161 §3.1), as it is spelt."""
-_UNSELECTED: Final = frozenset(("UTF8=ACCEPT", "IMAP4REV2"))
-"""What can be turned on only while no mailbox is selected (RFC 6855 §3, RFC 9051 §6.3.1)."""
+_UNSELECTED: Final = frozenset(("UTF8=ACCEPT", "IMAP4REV2", "UIDONLY"))
+"""What can be turned on only while no mailbox is selected (RFC 6855 §3, RFC 9051 §6.3.1, RFC 5161 §3.1)."""
 
 
 async def capability(session: ImapSession, request: Request) -> None:
@@ -70,6 +72,8 @@ async def enable(session: ImapSession, request: Request) -> None:
         session.sync.qresync = True
     if "IMAP4REV2" in wanted:
         session.rev2 = session.engine.utf8 = True
+    if "UIDONLY" in wanted:
+        session.sync.uidonly = True
     if "UTF8=ACCEPT" in wanted:
         session.utf8_accept = session.engine.utf8 = True
     await session.finish(request, "ENABLE completed")

@@ -47,7 +47,7 @@ async def fetch(session: ImapSession, request: Request) -> None:
     if command.vanished and not session.sync.qresync:
         session.bad(request, "QRESYNC is not enabled")  # RFC 7162 §3.2.6
         return
-    items = _items(command)
+    items = _items(command, uidonly=session.sync.uidonly)
     if FetchAtt.MODSEQ in items:
         session.sync.enable_condstore()
     uids = view.resolve(command.numbers, uid=command.uid)
@@ -65,16 +65,17 @@ async def fetch(session: ImapSession, request: Request) -> None:
         return
     if sets_seen(items) and not view.read_only and await _mark_seen(session, view, uids):
         items = _with_flags(session, items)
-    fetching = _Fetching(session, view, FetchPlan(items, view.recent, view.account, Turn), since)
+    word = b"UIDFETCH" if session.sync.uidonly else b"FETCH"
+    fetching = _Fetching(session, view, FetchPlan(items, view.recent, view.account, Turn, word), since)
     if await fetching.run(uids):
         await session.refuse(request, Corrupt.default_public, Word.CORRUPTION)
     else:
         await session.finish(request, "FETCH completed")
 
 
-def _items(command: Fetch) -> tuple[FetchItem, ...]:
+def _items(command: Fetch, *, uidonly: bool) -> tuple[FetchItem, ...]:
     items = command.items
-    if command.uid and FetchAtt.UID not in items:
+    if command.uid and not uidonly and FetchAtt.UID not in items:
         items = (FetchAtt.UID, *items)
     if command.changed_since is not None and FetchAtt.MODSEQ not in items:
         items = (*items, FetchAtt.MODSEQ)
@@ -202,13 +203,13 @@ class _Fetching:
         uids = [row[0] for row in batch]
         following = self._view.run(uids)
         if following is not None:
-            return batch, following
+            return batch, uids if self._session.sync.uidonly else following
         number = self._number
         numbers = [number(uid) for uid in uids]
         if 0 in numbers:
             batch = [row for row, place in zip(batch, numbers, strict=True) if place]
             numbers = [place for place in numbers if place]
-        return batch, numbers
+        return batch, [row[0] for row in batch] if self._session.sync.uidonly else numbers
 
     def _write(self, head: bytes, found: list[Value]) -> None:
         output = self._output

@@ -84,7 +84,15 @@ class FetchPlan:
         "template",
     )
 
-    def __init__(self, items: Sequence[FetchItem], recent: UidSet, account: AccountId, turn: Turns) -> None:
+    def __init__(
+        self,
+        items: Sequence[FetchItem],
+        recent: UidSet,
+        account: AccountId,
+        turn: Turns,
+        word: bytes = b"FETCH",
+    ) -> None:
+        """``word`` names the responses: UIDFETCH where UIDs stand in the place of numbers (RFC 9586 §3.3)."""
         self.columns: list[Column] = []
         self._at: dict[Column, int] = {}
         self._recent = recent
@@ -96,7 +104,9 @@ class FetchPlan:
         self.column(Column.UID)
         for item in items:
             self._add(item)
-        self.template = b"* %d FETCH (" + b" ".join(self._fragments) + (b"" if self.sections else b")\r\n")
+        self.template = (
+            b"* %d " + word + b" (" + b" ".join(self._fragments) + (b"" if self.sections else b")\r\n")
+        )
         """With sections the response is not closed: they follow."""
 
     def column(self, column: Column) -> int:

@@ -158,7 +158,7 @@ def mentions_modseq(key: SearchKey) -> bool:
 
 def mentions_numbers(key: SearchKey) -> bool:
     """Whether message numbers occur in the key."""
-    return any(isinstance(leaf, Numbers) for leaf in _leaves(key))
+    return any(isinstance(leaf, Numbers) and not leaf.numbers.saved for leaf in _leaves(key))
 
 
 def _leaves(key: SearchKey) -> Iterator[SearchKey]:

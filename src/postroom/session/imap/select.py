@@ -47,6 +47,9 @@ async def select(session: ImapSession, request: Request) -> None:
     if command.resync is not None and not session.sync.qresync:
         session.bad(request, "QRESYNC is not enabled")  # RFC 7162 §3.2.5
         return
+    if session.sync.uidonly and command.resync is not None and command.resync.matched is not None:
+        session.bad(request, "Message numbers are not used here", Word.UIDREQUIRED)  # RFC 9586 §3.6
+        return
     was_open = session.view is not None
     leave(session)
     if was_open:
@@ -114,7 +117,8 @@ def _announce(session: ImapSession, view: View, mailbox: Mailbox) -> None:
         use = () if mailbox.special_use is None else (str(mailbox.special_use),)
         before = write_utf8_response(ListData(use, SEPARATOR, mailbox.name))
     else:
-        unseen = _first_unseen(session, view, mailbox) if mailbox.unseen else 0
+        numbered = mailbox.unseen and not session.sync.uidonly
+        unseen = _first_unseen(session, view, mailbox) if numbered else 0
         before = recent_lines(view.recent_count(), unseen)
     session.engine.write(
         selected_lines(

@@ -90,6 +90,14 @@ def _may_expunge(request: events.Request) -> bool:
     return request.spec.expunge and not isinstance(command, Idle)
 
 
+def _has_numbers(request: events.Request) -> bool:
+    """Whether a command speaks of message numbers, which UIDONLY forbids (RFC 9586 §3)."""
+    command = request.command
+    return request.spec.sequence or (
+        isinstance(command, Search | Sort | Thread) and mentions_numbers(command.key)
+    )
+
+
 Handler = Callable[["ImapSession", events.Request], Awaitable[None]]
 
 
@@ -265,6 +273,9 @@ class ImapSession:
     # --- inside
 
     async def _request(self, request: events.Request) -> None:
+        if self.sync.uidonly and _has_numbers(request):
+            self.bad(request, "Message numbers are not used here", Word.UIDREQUIRED)
+            return
         try:
             await HANDLERS[type(request.command)](self, request)
         except PostroomError as error:

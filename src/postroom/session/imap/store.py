@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from postroom.model.ids import Modseq
 from postroom.model.uidset import UidSet
+from postroom.session.imap.sync import by_uid
 from postroom.store.api import FlagsStored
 from postroom.wire.imap.commands import Store
 from postroom.wire.imap.events import Request
@@ -79,9 +80,13 @@ async def _tell(session: ImapSession, view: View, command: Store, done: FlagsSto
             view.modseq = done.modseq
         if sync.condstore:
             number = view.numberer()
-            await sync.send_lines(
-                uid_modseq_line(number(state.uid), state.uid, state.modseq) for state in done.changed
-            )
+            if sync.uidonly:
+                lines = (by_uid(uid_modseq_line(state.uid, 0, state.modseq)) for state in done.changed)
+            else:
+                lines = (
+                    uid_modseq_line(number(state.uid), state.uid, state.modseq) for state in done.changed
+                )
+            await sync.send_lines(lines)
     if done.refused:
         await sync.send_states(sync.states(view, done.refused), with_uid=command.uid)
 

@@ -48,17 +48,24 @@ def pieces(uids: UidSet) -> Iterator[UidSet]:
         yield UidSet(uids.ranges[at : at + _RANGES])
 
 
+def by_uid(line: bytes) -> bytes:
+    """UIDFETCH from the line of a FETCH whose number is a UID (RFC 9586 §3.3)."""
+    return line.replace(b" FETCH ", b" UIDFETCH ", 1)
+
+
 class Synchroniser:
     """Keeps one session's view and its client's picture the same. ``condstore`` adds MODSEQ to what is told; with ``qresync``
-    UIDs vanish instead of numbers being expunged (RFC 7162 §3.2.10)."""
+    UIDs vanish instead of numbers being expunged (RFC 7162 §3.2.10). With ``uidonly`` no message has a number for the client:
+    they vanish, too, and UIDFETCH stands in the place of FETCH (RFC 9586 §3)."""
 
-    __slots__ = ("_own", "_session", "condstore", "qresync", "with_uid")
+    __slots__ = ("_own", "_session", "condstore", "qresync", "uidonly", "with_uid")
 
     def __init__(self, session: ImapSession) -> None:
         self._session = session
         self._own: set[Modseq] = set()
         self.condstore = False
         self.qresync = False
+        self.uidonly = False
         self.with_uid = False
 
     def own_change(self, modseq: Modseq) -> None:
@@ -150,6 +157,22 @@ class Synchroniser:
         assert view is not None
         number_of, recent, condstore = view.numberer(), view.recent, self.condstore
         with_uid = with_uid or condstore or self._session.rev2
+        if self.uidonly:
+            await self.send_lines(
+                by_uid(
+                    flags_line(
+                        state.uid,
+                        state.flags,
+                        state.keywords,
+                        state.uid in recent,
+                        0,
+                        state.modseq * condstore,
+                    )
+                )
+                for state in states
+                if number_of(state.uid)
+            )
+            return
         numbered = ((number_of(state.uid), state) for state in states)
         await self.send_lines(
             flags_line(
@@ -192,11 +215,11 @@ class Synchroniser:
         await self._withhold_or_send(view, UidSet([(1, MAX_UID)]), expunge=expunge)
 
     async def _send_expunges(self, view: View, gone: UidSet) -> None:
-        if self.qresync:
+        if self.qresync or self.uidonly:
             for piece in pieces(view.within(gone)):
                 self._session.send(VanishedData(piece))
         numbers = view.remove_all() if view.removed else view.remove(gone)
-        if self.qresync:
+        if self.qresync or self.uidonly:
             return
         for at in range(0, len(numbers), _LINES):
             some = numbers[at : at + _LINES]

@@ -125,6 +125,9 @@ def _parse_numbered(cursor: Cursor) -> ClientEvent:
             data = Expunged(number)
         case b"FETCH":
             data = _parse_fetch(cursor, number)
+        case b"UIDFETCH":
+            data = _parse_fetch(cursor, 0)
+            data.uid = number
         case _:
             return UnknownData(cursor.buf[start:])
     cursor.skip(b" ")

@@ -58,6 +58,7 @@ class Word(Enum):
     INUSE = "INUSE"
     EXPUNGEISSUED = "EXPUNGEISSUED"
     CORRUPTION = "CORRUPTION"
+    UIDREQUIRED = "UIDREQUIRED"
     SERVERBUG = "SERVERBUG"
     CLIENTBUG = "CLIENTBUG"
     CANNOT = "CANNOT"
@@ -375,7 +376,8 @@ Nested = bytes | int | None | tuple["Nested", ...]
 
 @dataclass(slots=True)
 class FetchData:
-    """FETCH as a client sees it; what the response does not hold is None, and so is NIL. Not frozen: made by the thousand."""
+    """FETCH as a client sees it; what the response does not hold is None, and so is NIL. Not frozen: made by the thousand.
+    UIDFETCH (RFC 9586 §3.3) has ``uid`` and the number 0."""
 
     number: int
     uid: int | None = None

@@ -57,6 +57,7 @@ EXTENSIONS: Final[tuple[Extension[CommandSpec], ...]] = (
     Extension("UTF8=ACCEPT", "RFC 6855"),
     Extension("CONDSTORE", "RFC 7162"),
     Extension("QRESYNC", "RFC 7162"),
+    Extension("UIDONLY", "RFC 9586"),
     Extension("LIST-EXTENDED", "RFC 5258", list_extended.ROWS),
     Extension("LIST-STATUS", "RFC 5819"),
     Extension("STATUS=SIZE", "RFC 8438"),
