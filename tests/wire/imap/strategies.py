@@ -23,6 +23,7 @@ from postroom.model.search import (
 from postroom.model.uidset import UidSet
 from postroom.wire.imap import commands as c
 from postroom.wire.imap import responses as r
+from postroom.wire.imap.scope import Scope, ScopeKind
 from postroom.wire.imap.search import (
     AllOf,
     Either,
@@ -253,6 +254,21 @@ plain_commands: st.SearchStrategy[c.Command] = st.one_of(
         partial_range,
     ),
     st.builds(
+        c.MultiSearch,
+        st.lists(
+            st.builds(Scope, st.sampled_from([kind for kind in ScopeKind if not kind.named]))
+            | st.builds(
+                Scope,
+                st.sampled_from([kind for kind in ScopeKind if kind.named]),
+                st.lists(mailbox, min_size=1, max_size=3).map(tuple),
+            ),
+            max_size=3,
+        ).map(tuple),
+        search_keys,
+        st.none() | st.integers(1, 31).map(SearchReturn),
+        st.sampled_from([None, "UTF-8"]),
+    ),
+    st.builds(
         c.Sort,
         st.lists(
             st.builds(SortCriterion, st.sampled_from(SortKey), st.booleans()), min_size=1, max_size=3
@@ -359,6 +375,7 @@ responses: st.SearchStrategy[r.Response] = st.one_of(
         .filter(lambda one: one != sorted(one))
         .map(tuple),
     ),
+    st.builds(r.EsearchData, tag, st.just(True), all=uid_set, mailbox=mailbox, uid_validity=nz_number),
     st.builds(r.SortData, st.lists(nz_number, max_size=6).map(tuple)),
     st.sampled_from(
         [

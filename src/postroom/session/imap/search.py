@@ -4,14 +4,15 @@ become answers."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from postroom.model import search as criteria
-from postroom.model.ids import Modseq
+from postroom.model.ids import AccountId, MailboxId, Modseq
+from postroom.model.mailbox import Mailbox
 from postroom.model.uidset import UidSet
 from postroom.session.imap.objectid import message_named
 from postroom.store.api import Column
-from postroom.wire.imap.commands import Search, Sort
+from postroom.wire.imap.commands import MultiSearch, Search, Sort
 from postroom.wire.imap.events import Request
 from postroom.wire.imap.responses import EsearchData, SearchData
 from postroom.wire.imap.search import (
@@ -27,6 +28,7 @@ from postroom.wire.imap.search import (
     Within,
 )
 from postroom.wire.imap.values.partial import PartialRange
+from postroom.wire.imap.values.sequence import SequenceSet
 
 if TYPE_CHECKING:
     from postroom.session.imap.session import ImapSession
@@ -36,6 +38,25 @@ if TYPE_CHECKING:
 _PIECE: Final = 20_000
 """Numbers written at a time."""
 _FLUSH_AT: Final = 1 << 18
+
+
+class Place(Protocol):
+    """What keys and answers need to know of a mailbox: the view of the selected one, or less."""
+
+    @property
+    def account(self) -> AccountId:
+        """Whose it is."""
+
+    @property
+    def mailbox(self) -> MailboxId:
+        """Which one."""
+
+    @property
+    def recent(self) -> UidSet:
+        """What is \\Recent in this session."""
+
+    def resolve(self, numbers: SequenceSet, *, uid: bool) -> UidSet:
+        """The UIDs meant by a set. Raises BadSequence."""
 
 
 async def search(session: ImapSession, request: Request) -> None:
@@ -63,7 +84,7 @@ async def search(session: ImapSession, request: Request) -> None:
         modseq = await _highest(session, view, UidSet.of(uids)) if about_modseq and uids else None
         await _send_all(session, numbers, modseq)
     else:
-        session.send(await _extended(session, view, request, uids, numbers))
+        session.send(await extended(session, view, request, uids, numbers))
     await session.finish(request, "SEARCH completed")
 
 
@@ -89,11 +110,17 @@ async def _send_all(session: ImapSession, numbers: Sequence[int], modseq: Modseq
     session.engine.write(b"\r\n" if modseq is None else b" (MODSEQ %d)\r\n" % modseq)
 
 
-async def _extended(
-    session: ImapSession, view: View, request: Request, uids: Sequence[int], numbers: Sequence[int]
+async def extended(
+    session: ImapSession,
+    view: Place,
+    request: Request,
+    uids: Sequence[int],
+    numbers: Sequence[int],
+    mailbox: Mailbox | None = None,
 ) -> EsearchData:
+    """What RETURN asks for; ``mailbox`` where it has to be told which one it is about (RFC 7377 §2.1)."""
     command = request.command
-    assert isinstance(command, Search)
+    assert isinstance(command, Search | MultiSearch)
     wanted, partial = command.returns or SearchReturn.ALL, command.partial
     modseq = None
     if uids and mentions_modseq(command.key):
@@ -106,13 +133,15 @@ async def _extended(
         modseq = await _highest(session, view, relevant)
     return EsearchData(
         request.tag,
-        command.uid,
+        isinstance(command, MultiSearch) or command.uid,
         min=numbers[0] if numbers and wanted & SearchReturn.MIN else None,
         max=numbers[-1] if numbers and wanted & SearchReturn.MAX else None,
         all=_set_of(numbers) if numbers and wanted & SearchReturn.ALL else None,
         count=len(numbers) if wanted & SearchReturn.COUNT else None,
         modseq=modseq,
         partial=None if partial is None else (partial.text, UidSet.of(_partial(partial, numbers))),
+        mailbox=None if mailbox is None else mailbox.name,
+        uid_validity=None if mailbox is None else mailbox.uid_validity,
     )
 
 
@@ -121,7 +150,7 @@ def _partial(partial: PartialRange, found: Sequence[int]) -> Sequence[int]:
     return found[begin:end]
 
 
-def save(view: View, command: Search | Sort, uids: Sequence[int]) -> None:
+def save(view: View, command: Search | MultiSearch | Sort, uids: Sequence[int]) -> None:
     """Let ``$`` be what was found, given in the order it is told: all of it, or where only some of it is told, that (RFC 5182
     §2.4, RFC 9394 §3.2)."""
     returns = command.returns or SearchReturn.ALL
@@ -143,7 +172,7 @@ def _set_of(rising: Sequence[int]) -> UidSet:
     return UidSet.of(rising)
 
 
-async def _highest(session: ImapSession, view: View, uids: UidSet) -> Modseq | None:
+async def _highest(session: ImapSession, view: Place, uids: UidSet) -> Modseq | None:
     highest = 0
     for batch in session.store.fetch(view.account, view.mailbox, uids, (Column.MODSEQ,)):
         highest = max(highest, max((row[0] for row in batch), default=0))
@@ -176,7 +205,7 @@ def _leaves(key: SearchKey) -> Iterator[SearchKey]:
                 yield leaf
 
 
-def translate(key: SearchKey, view: View, now: int) -> criteria.Criterion:
+def translate(key: SearchKey, view: Place, now: int) -> criteria.Criterion:
     """The store's criterion for a key. Raises BadSequence for sequence numbers that are not there.
 
     The grammar bounds the depth, so recursion is safe here.

@@ -32,7 +32,7 @@ from postroom.session.imap.view import BadSequence, OutOfStep, View
 from postroom.session.transport import Transport
 from postroom.store.api import MailStore
 from postroom.wire.imap import events
-from postroom.wire.imap.commands import Idle, Search, Sort, Thread
+from postroom.wire.imap.commands import Idle, MultiSearch, Search, Sort, Thread
 from postroom.wire.imap.responses import CapabilityCode, Code, Kind, Response, Tagged, Untagged, Word
 from postroom.wire.imap.server import ImapServer
 from postroom.wire.imap.table import capabilities
@@ -94,7 +94,7 @@ def _has_numbers(request: events.Request) -> bool:
     """Whether a command speaks of message numbers, which UIDONLY forbids (RFC 9586 §3)."""
     command = request.command
     return request.spec.sequence or (
-        isinstance(command, Search | Sort | Thread) and mentions_numbers(command.key)
+        isinstance(command, Search | MultiSearch | Sort | Thread) and mentions_numbers(command.key)
     )
 
 

@@ -14,6 +14,7 @@ from enum import Enum, IntFlag
 from postroom.model.flags import FlagChange
 from postroom.model.mailbox import SpecialUse
 from postroom.model.uidset import UidSet
+from postroom.wire.imap.scope import Scope
 from postroom.wire.imap.search import SearchKey, SearchReturn
 from postroom.wire.imap.sort import SortCriterion, ThreadAlgorithm
 from postroom.wire.imap.values.flags import FlagList
@@ -326,6 +327,17 @@ class Search:
 
 
 @dataclass(slots=True, frozen=True)
+class MultiSearch:
+    """ESEARCH (RFC 7377); without ``scopes`` the selected mailbox is meant, the rest as in Search."""
+
+    scopes: tuple[Scope, ...]
+    key: SearchKey
+    returns: SearchReturn | None = None
+    charset: str | None = None
+    partial: PartialRange | None = None
+
+
+@dataclass(slots=True, frozen=True)
 class Sort:
     """SORT and UID SORT (RFC 5256); ``criteria`` are at least one, the rest as in Search."""
 
@@ -426,6 +438,7 @@ Command = (
     | Expunge
     | UidExpunge
     | Search
+    | MultiSearch
     | Sort
     | Thread
     | Fetch

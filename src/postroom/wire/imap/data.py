@@ -130,6 +130,10 @@ def _write_quota_root(data: QuotaRootData, name: Names = _utf7) -> bytes:
     return b"* " + write_quota_root(data, name(data.mailbox)) + b"\r\n"
 
 
+def _write_esearch(data: EsearchData, name: Names = _utf7) -> bytes:
+    return b"* " + write_esearch(data, b"" if data.mailbox is None else name(data.mailbox)) + b"\r\n"
+
+
 def _write_search(data: SearchData) -> bytes:
     line = b"* SEARCH"
     if data.numbers:
@@ -152,7 +156,7 @@ WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     SearchData: _write_search,
     SortData: lambda data: b"* " + write_sort_data(data) + b"\r\n",
     ThreadData: lambda data: b"* " + write_thread_data(data) + b"\r\n",
-    EsearchData: lambda data: b"* " + write_esearch(data) + b"\r\n",
+    EsearchData: _write_esearch,
     QuotaData: lambda data: b"* " + write_quota(data) + b"\r\n",
     QuotaRootData: _write_quota_root,
     FlagsData: lambda data: b"* FLAGS " + write_reported_flags(data.flags) + b"\r\n",
@@ -167,4 +171,5 @@ UTF8_WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
     ListData: lambda data: write_list(data, _utf8),
     StatusData: lambda data: _write_status_data(data, _utf8),
     QuotaRootData: lambda data: _write_quota_root(data, _utf8),
+    EsearchData: lambda data: _write_esearch(data, _utf8),
 }

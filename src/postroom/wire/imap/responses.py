@@ -287,7 +287,8 @@ class ThreadData:
 class EsearchData:
     """ESEARCH (RFC 4731 §3.1, RFC 4466 §2.6.2); what was not asked for or found is None; ``all`` is None when empty.
     ``partial`` has the range as it was asked for and what is there of it (RFC 9394 §3.1). ``order`` stands in the place of
-    ``all`` where the numbers do not rise: those of a sort (RFC 5267 §3)."""
+    ``all`` where the numbers do not rise: those of a sort (RFC 5267 §3). ``mailbox`` and its
+    ``uid_validity`` tell which of several it was (RFC 7377 §2.1)."""
 
     tag: bytes | None
     uid: bool = False
@@ -298,6 +299,8 @@ class EsearchData:
     modseq: int | None = None
     partial: tuple[str, UidSet | tuple[int, ...]] | None = None
     order: tuple[int, ...] | None = None
+    mailbox: str | None = None
+    uid_validity: int | None = None
 
 
 @dataclass(slots=True, frozen=True)

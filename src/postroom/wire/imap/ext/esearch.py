@@ -18,6 +18,7 @@ from postroom.wire.imap.values.atoms import (
     parse_nz_number,
     write_string,
 )
+from postroom.wire.imap.values.mailbox import read_mailbox
 from postroom.wire.imap.values.partial import PartialRange, parse_partial
 from postroom.wire.imap.values.sequence import parse_sequence_set
 
@@ -66,11 +67,14 @@ def write_return_options(options: SearchReturn, partial: PartialRange | None) ->
     return b"(" + b" ".join(words) + b")"
 
 
-def write_esearch(data: EsearchData) -> bytes:
-    """esearch-response (RFC 4466 §7), without "* " and CRLF."""
+def write_esearch(data: EsearchData, mailbox: bytes = b"") -> bytes:
+    """esearch-response (RFC 4466 §7), without "* " and CRLF; the mailbox's name is written already."""
     pieces = [b"ESEARCH"]
-    if data.tag is not None:
-        pieces.append(b"(TAG " + write_string(data.tag) + b")")
+    correlators = [b"TAG " + write_string(data.tag)] if data.tag is not None else []
+    if data.mailbox is not None:
+        correlators += [b"MAILBOX " + mailbox, b"UIDVALIDITY %d" % (data.uid_validity or 0)]
+    if correlators:
+        pieces.append(b"(" + b" ".join(correlators) + b")")
     if data.uid:
         pieces.append(b"UID")
     if data.min is not None:
@@ -94,13 +98,7 @@ def write_esearch(data: EsearchData) -> bytes:
 
 def parse_esearch(cursor: Cursor) -> EsearchData:
     """The counterpart, after the word ESEARCH; raises ParseError for data it does not know."""
-    tag = None
-    if cursor.skip(b" ("):
-        if cursor.need(ATOM, "TAG").upper() != b"TAG":
-            cursor.fail("expected TAG")
-        cursor.expect(b" ")
-        tag = parse_astring(cursor)
-        cursor.expect(b")")
+    tag, mailbox, uid_validity = _parse_correlators(cursor) if cursor.skip(b" (") else (None, None, None)
     uid = False
     values: dict[bytes, int] = {}
     found = partial = None
@@ -133,7 +131,28 @@ def parse_esearch(cursor: Cursor) -> EsearchData:
         values.get(b"MODSEQ"),
         partial,
         found if isinstance(found, tuple) else None,
+        mailbox,
+        uid_validity,
     )
+
+
+def _parse_correlators(cursor: Cursor) -> tuple[bytes | None, str | None, int | None]:
+    """search-correlator (RFC 7377 §4), behind its parenthesis."""
+    tag, mailbox, uid_validity = None, None, None
+    while True:
+        word = cursor.need(ATOM, "correlator").upper()
+        cursor.expect(b" ")
+        if word == b"TAG":
+            tag = parse_astring(cursor)
+        elif word == b"MAILBOX":
+            mailbox = read_mailbox(cursor, parse_astring(cursor))
+        elif word == b"UIDVALIDITY":
+            uid_validity = parse_nz_number(cursor)
+        else:
+            cursor.fail("unknown correlator")
+        if cursor.skip(b")"):
+            return tag, mailbox, uid_validity
+        cursor.expect(b" ")
 
 
 def write_order(numbers: Sequence[int]) -> bytes:
